@@ -1,0 +1,141 @@
+// Micro-kernels of the engine. No allocation, no threads, no globals: each call computes the portion it is given,
+// the caller owns scheduling. Every function gives bit-identical results on every level (see docs/kernels.md):
+// integer sums are exact, float reductions run in 16 virtual lanes in a fixed order, nothing is contracted.
+#ifndef FILOSCOPE_CKERNELS_H
+#define FILOSCOPE_CKERNELS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/// Instruction-set levels, from plain C to the widest. A value is stable: it is printed in reports.
+typedef enum ck_level {
+    CK_LEVEL_REFERENCE = 0,
+    CK_LEVEL_AVX2 = 1,
+    CK_LEVEL_AVX512VNNI = 2,
+    CK_LEVEL_NEON = 3,
+    CK_LEVEL_NEON_DOTPROD = 4,
+    CK_LEVEL_COUNT = 5,
+} ck_level;
+
+/// 1 when this CPU can run `level`, asked of the CPU itself (cpuid, getauxval), else 0.
+int ck_level_supported(ck_level level);
+/// "reference", "avx2", "avx512vnni", "neon", "dotprod"; NULL for a value out of range.
+const char *ck_level_name(ck_level level);
+/// The level with that name, or -1.
+int ck_level_named(const char *name);
+/// The fastest supported level.
+ck_level ck_level_best(void);
+
+/// A quantized matrix as it lies in the checkpoint.
+/// weight is [ceil(out/8)][in_padded/8][8 outputs][8 inputs], int8 in -127...127, in_padded = in rounded up to 16;
+/// at least 64 readable bytes follow it. scale, sum (row sums of weight) and bias are [out rounded up to 8];
+/// bias may be NULL.
+typedef struct ck_matrix_i8 {
+    const int8_t *weight;
+    const float *scale;
+    const int32_t *sum;
+    const float *bias;
+    int32_t in;
+    int32_t out;
+} ck_matrix_i8;
+
+typedef enum ck_activation {
+    CK_ACTIVATION_NONE = 0,
+    CK_ACTIVATION_GELU_TANH = 1,
+    CK_ACTIVATION_GELU_ERF = 2,
+    CK_ACTIVATION_SILU = 3,
+    CK_ACTIVATION_RELU = 4,
+} ck_activation;
+
+/// Attention of some query rows of one head against all keys.
+typedef struct ck_attention_f32_args {
+    const float *q;         // [queries, stride_q], head_dim used
+    const float *k;         // [keys, stride_k]
+    const float *v;         // [keys, stride_v]
+    float *out;             // [queries, stride_out]
+    const float *key_bias;  // [keys] added to the scores (log of how many equal keys one stands for), or NULL
+    int32_t queries, keys, head_dim;          // head_dim: a multiple of 16, at most 256
+    int32_t stride_q, stride_k, stride_v, stride_out;  // in floats
+    float scale;            // of the scores, 1/sqrt(head_dim)
+} ck_attention_f32_args;
+
+/// A convolution over one image, channels last, zero padding (kh/2, kw/2), square stride.
+/// weight is [kh][kw][in][out_padded], out_padded = out rounded up to 16; bias is [out_padded] or NULL.
+/// Each output sums in ascending (ky, kx, in); taps outside the image are skipped.
+typedef struct ck_convolution_f32_args {
+    const float *input;   // [height, width, in]
+    const float *input2;  // [height, width, in2] continues the channels of input (a MemBlock's past), or NULL; all-zero past: pass zeros
+    const float *weight;
+    const float *bias;
+    float *output;        // [out_height, out_width, out]
+    int32_t height, width, in, in2, out;  // out: as stored in output, need not be a multiple of 16
+    int32_t kernel;       // 1 or 3
+    int32_t stride;       // 1 or 2; out_height = ceil(height / stride)
+    const float *residual;  // [out_height, out_width, out] added after the bias, or NULL
+    ck_activation activation;  // NONE or RELU, applied last
+} ck_convolution_f32_args;
+
+/// The functions of one level. All rows are contiguous unless a stride (in elements) is given.
+typedef struct ck_kernels {
+    ck_level level;
+
+    /// q[r][0..<in_padded] = round-half-even(x[r] * (127 / absmax(r))), zero past `in`; scale[r] = absmax / 127 (0 for a zero row).
+    /// A NaN counts as 0, infinities as the largest finite value. q is [rows, in_padded].
+    void (*quantize_rows)(const float *x, size_t stride_x, int32_t rows, int32_t in, int8_t *q, float *scale);
+
+    /// y[r][o] = activation((float)(Σ q[r]·w[o]) * (scale_x[r] * w.scale[o]) + bias[o]) for rows 0..<rows and
+    /// outputs out_begin..<out_end (out_begin a multiple of 8; out_end a multiple of 8 or w->out). q is [rows, in_padded].
+    void (*linear_i8)(const int8_t *q, const float *scale_x, int32_t rows, const ck_matrix_i8 *w, int32_t out_begin,
+                      int32_t out_end, ck_activation activation, float *y, size_t stride_y);
+
+    /// The same with float32 weights [out, in] row-major (torch's Linear).
+    void (*linear_f32)(const float *x, size_t stride_x, int32_t rows, const float *w, const float *bias, int32_t in,
+                       int32_t out_begin, int32_t out_end, ck_activation activation, float *y, size_t stride_y);
+
+    /// Softmax attention in float32, online over blocks of 64 keys, nothing of size queries*keys beyond one block.
+    void (*attention_f32)(const ck_attention_f32_args *args);
+
+    /// Output rows row_begin..<row_end of the convolution.
+    void (*convolution_f32)(const ck_convolution_f32_args *args, int32_t row_begin, int32_t row_end);
+
+    /// y = (x - mean) / sqrt(var + eps) * (gamma or 1) + (beta or 0), then * (1 + scale or 0) + (shift or 0); each [n] or NULL.
+    void (*layer_norm)(const float *x, int32_t n, float eps, const float *gamma, const float *beta, const float *scale,
+                       const float *shift, float *y);
+    /// y = x / sqrt(mean(x²) + eps) * gamma.
+    void (*rms_norm)(const float *x, int32_t n, float eps, const float *gamma, float *y);
+    /// Rotates interleaved pairs (x[2i], x[2i+1]) of each of `heads` heads by the angle whose cos/sin are [head_dim/2].
+    void (*rotary)(float *x, int32_t heads, int32_t head_dim, const float *cos, const float *sin);
+    /// y = y + x * (gate or 1).
+    void (*add_gated)(float *y, const float *x, const float *gate, int32_t n);
+    void (*activate)(const float *x, float *y, int32_t n, ck_activation activation);
+    /// y = tanh(x / 3) * 3, the autoencoder's clamp.
+    void (*soft_clamp)(const float *x, float *y, int32_t n);
+    /// y = a * x + b * y, element by element, no fused multiply-add.
+    void (*axpby)(float a, const float *x, float b, float *y, int32_t n);
+} ck_kernels;
+
+/// The table of one level; NULL when the CPU can't run it.
+const ck_kernels *ck_kernels_at(ck_level level);
+
+/// Elementary functions, bit-identical everywhere; max error in their source comments.
+float ck_exp(float x);
+float ck_log(float x);
+float ck_tanh(float x);
+float ck_erf(float x);
+float ck_sin(float x);
+float ck_cos(float x);
+
+/// Philox 4x32-10 (Salmon et al., SC'11): out = philox(counter, key).
+void ck_philox(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]);
+/// n standard normals, element i drawn from counter (i / 4, stream) under `seed`; Box-Muller over ck_log/ck_sin/ck_cos.
+void ck_normal(uint64_t seed, uint64_t stream, uint64_t first, float *out, size_t n);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
