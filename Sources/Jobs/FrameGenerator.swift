@@ -1,0 +1,87 @@
+import Video
+
+/// What Jobs needs of whoever makes frames. The one implementation is Generation's pipeline; tests bring their own.
+public protocol FrameGenerator: AnyObject, Sendable {
+    /// What can be asked for; empty when no model could be opened.
+    var capabilities: [ModelCapabilities] { get }
+
+    /// Why no request can be taken at present (no model, or one that can't be opened); `nil` when ready.
+    var unavailableReason: String? { get }
+
+    /// Decides every open value of a request, or says why the model can't do it. Cheap; called on any thread.
+    func resolve(_ parameters: VideoParameters) throws(RequestError) -> VideoRequest
+
+    /// Makes the video. Blocks the calling thread, which must not belong to the cooperative pool. Asks
+    /// `observer.isCancelled` at least every 100 ms and throws `.cancelled` then.
+    func generate(_ request: VideoRequest, observer: any GenerationObserver) throws(GenerationError) -> GeneratedVideo
+
+    /// Advances while a video is being computed: units of work finished since start. The watchdog pings only then.
+    var workCounter: UInt64 { get }
+}
+
+/// What a model can do, as `/v1/models` and `/v1/capabilities` tell it.
+public struct ModelCapabilities: Sendable, Equatable, Codable {
+    public var id: String
+    public var description: String
+    public var licence: String
+    public var sizes: [Size]
+    public var fps: Int
+    public var minimumFrames: Int
+    public var maximumFrames: Int
+    public var defaultSteps: Int
+    public var maximumSteps: Int
+    public var defaultGuidance: Double
+    /// Abilities by name: `images`, `extensions`, `edits`, …; nano's first version has none but text to video.
+    public var abilities: [String]
+    /// `false` until the hashes of the files were compared with the model's card.
+    public var verified: Bool
+
+    public init(
+        id: String, description: String, licence: String, sizes: [Size], fps: Int, minimumFrames: Int,
+        maximumFrames: Int, defaultSteps: Int, maximumSteps: Int, defaultGuidance: Double, abilities: [String],
+        verified: Bool
+    ) {
+        self.id = id
+        self.description = description
+        self.licence = licence
+        self.sizes = sizes
+        self.fps = fps
+        self.minimumFrames = minimumFrames
+        self.maximumFrames = maximumFrames
+        self.defaultSteps = defaultSteps
+        self.maximumSteps = maximumSteps
+        self.defaultGuidance = defaultGuidance
+        self.abilities = abilities
+        self.verified = verified
+    }
+}
+
+/// Told of progress from the computing thread; must return quickly.
+public protocol GenerationObserver: Sendable {
+    var isCancelled: Bool { get }
+    /// `step` of `steps` is done (1-based). `preview` is frame `previewIndex` of the predicted video.
+    func finished(step: Int, of steps: Int, preview: Frame, previewIndex: Int)
+}
+
+/// A finished video.
+public struct GeneratedVideo: Sendable {
+    public var frames: [Frame]
+    /// The clean latents, float32 little-endian `[channels, frames, height, width]`, kept for extensions.
+    public var latents: [UInt8]
+    /// Peak of private memory the request's arena used, in bytes.
+    public var peakBytes: Int
+
+    public init(frames: [Frame], latents: [UInt8], peakBytes: Int) {
+        self.frames = frames
+        self.latents = latents
+        self.peakBytes = peakBytes
+    }
+}
+
+public enum GenerationError: Error, Sendable, Equatable {
+    case cancelled
+    /// The model's files can't be read any more.
+    case modelUnreadable(String)
+    case outOfMemory(String)
+    case failed(String)
+}

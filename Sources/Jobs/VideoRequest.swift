@@ -1,0 +1,70 @@
+import Video
+
+/// What a client asked for, as parsed from the request and before any model was consulted. `nil` is "not said".
+public struct VideoParameters: Sendable, Equatable {
+    public var prompt: String
+    public var model: String?
+    public var size: Size?
+    /// Length in seconds; the generator answers with the nearest length it can make that is not shorter.
+    public var seconds: Double?
+    public var seed: UInt64?
+    public var steps: Int?
+    public var guidance: Double?
+    public var negativePrompt: String?
+    public var fps: Int?
+
+    public init(prompt: String) { self.prompt = prompt }
+}
+
+/// A request that one model has accepted: every value is decided, so that the same request gives the same frames.
+public struct VideoRequest: Sendable, Equatable, Codable {
+    public var prompt: String
+    public var negativePrompt: String
+    public var model: String
+    public var size: Size
+    public var frames: Int
+    /// Frames a second.
+    public var fps: Int
+    public var seed: UInt64
+    public var steps: Int
+    public var guidance: Double
+
+    public init(
+        prompt: String, negativePrompt: String, model: String, size: Size, frames: Int, fps: Int, seed: UInt64,
+        steps: Int, guidance: Double
+    ) {
+        self.prompt = prompt
+        self.negativePrompt = negativePrompt
+        self.model = model
+        self.size = size
+        self.frames = frames
+        self.fps = fps
+        self.seed = seed
+        self.steps = steps
+        self.guidance = guidance
+    }
+}
+
+/// Why a request can't be taken. `field` is the request's own name for it, as in `size`.
+public struct RequestError: Error, Sendable, Equatable {
+    public enum Kind: String, Sendable {
+        /// The request itself is wrong (400).
+        case invalid
+        /// Well formed, but the model can't do it; the message says what it can (422).
+        case unsupported
+        /// No model, or not enough memory right now (503).
+        case unavailable
+    }
+    public var kind: Kind
+    /// Short and stable, for programs: `invalid_prompt`, `unsupported_size`, `model_not_found`, …
+    public var code: String
+    public var field: String?
+    public var message: String
+
+    public init(_ kind: Kind, code: String, field: String?, _ message: String) {
+        self.kind = kind
+        self.code = code
+        self.field = field
+        self.message = message
+    }
+}

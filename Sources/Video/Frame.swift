@@ -1,0 +1,13 @@
+/// One picture of a video.
+public struct Frame: Sendable, Equatable {
+    public let size: Size
+    /// RGB, 8 bits a channel, `[height, width, 3]`, no padding between rows.
+    public let pixels: [UInt8]
+
+    /// `pixels` must hold `width * height * 3` bytes.
+    public init(size: Size, pixels: [UInt8]) {
+        precondition(pixels.count == size.pixels * 3, "a frame of \(size) holds \(size.pixels * 3) bytes")
+        self.size = size
+        self.pixels = pixels
+    }
+}
