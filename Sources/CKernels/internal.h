@@ -1,0 +1,86 @@
+// Shared by the sources of CKernels, not part of its interface.
+#ifndef FILOSCOPE_CKERNELS_INTERNAL_H
+#define FILOSCOPE_CKERNELS_INTERNAL_H
+
+#include "CKernels.h"
+
+#if defined(__clang__)
+// A multiplication and an addition are never fused: the same bits on CPUs with and without FMA. Other compilers need
+// -ffp-contract=off on their command line.
+#pragma clang fp contract(off)
+#endif
+
+#define CK_PRAGMA(text) _Pragma(#text)
+// Compiles the functions in between for an instruction set the build as a whole does not assume.
+#if defined(__clang__)
+#define CK_TARGET_BEGIN(clang_features, gcc_features) \
+    CK_PRAGMA(clang attribute push(__attribute__((target(clang_features))), apply_to = function))
+#define CK_TARGET_END CK_PRAGMA(clang attribute pop)
+#else
+#define CK_TARGET_BEGIN(clang_features, gcc_features) CK_PRAGMA(GCC push_options) CK_PRAGMA(GCC target(gcc_features))
+#define CK_TARGET_END CK_PRAGMA(GCC pop_options)
+#endif
+
+#define CK_INLINE static inline __attribute__((always_inline))
+
+enum {
+    CK_ATTENTION_BLOCK = 64,  // keys between two rescalings of the softmax
+    CK_HEAD_DIM_MAX = 256,
+};
+
+// Coefficients of the elementary functions, shared by the scalar and the vector form. The polynomials are least-squares
+// fits, reweighted towards the smallest maximal relative error.
+#define CK_MAGIC 12582912.0f         // 1.5 * 2^23: adding it rounds |x| < 2^22 half to even
+#define CK_MAGIC_BITS 0x4b400000
+#define CK_FLOAT_MAX 3.40282347e+38f
+#define CK_EXP_MIN -87.33654f        // below: 0 (the result would be subnormal)
+#define CK_EXP_MAX 88.72283f         // above: infinity
+#define CK_LOG2E 1.44269504f
+#define CK_LN2_HIGH 0.693359375f     // 10 bits: n * CK_LN2_HIGH is exact
+#define CK_LN2_LOW -2.12194440e-4f
+#define CK_EXP_2 0.5f                // exp(r) = 1 + r + r² (c2 + c3 r + ...), |r| <= ln2 / 2
+#define CK_EXP_3 0.166666657f
+#define CK_EXP_4 0.0416662917f
+#define CK_EXP_5 0.00833349861f
+#define CK_EXP_6 0.00139448966f
+#define CK_EXP_7 0.000197901129f
+#define CK_TANH_SPLIT 0.625f         // tanh(x) = x + x³ (c0 + c1 x² + ...) below, 1 - 2 / (exp(2x) + 1) above
+#define CK_TANH_0 -0.333332688f
+#define CK_TANH_1 0.133310929f
+#define CK_TANH_2 -0.053709656f
+#define CK_TANH_3 0.0205388181f
+#define CK_TANH_4 -0.00559101393f
+#define CK_ERF_0 0.128379166f        // erf(x) = x + x (c0 + c1 x² + ...) below 1
+#define CK_ERF_1 -0.37612626f
+#define CK_ERF_2 0.112835854f
+#define CK_ERF_3 -0.0268538147f
+#define CK_ERF_4 0.00518833194f
+#define CK_ERF_5 -0.000801022688f
+#define CK_ERF_6 7.85396187e-05f
+#define CK_ERF_LIMIT 4.0f            // erf(x) = 1 - exp(c0 + c1 x + ...) in 1...4, 1 from there on
+#define CK_ERFC_0 -0.000353702955f
+#define CK_ERFC_1 -1.12704015f
+#define CK_ERFC_2 -0.638225555f
+#define CK_ERFC_3 -0.103037469f
+#define CK_ERFC_4 0.0218053665f
+#define CK_ERFC_5 -0.00293961936f
+#define CK_ERFC_6 0.000185575249f
+#define CK_GELU_SCALE 0.797884561f   // sqrt(2 / pi)
+#define CK_GELU_CUBE 0.044715f
+#define CK_SQRT_HALF 0.707106781f
+#define CK_ROW_ZERO 7.52316385e-37f  // 2^-120: a row whose largest magnitude is below is quantized as zeros
+#define CK_ATTENTION_LOWEST -3.0e38f // the running maximum starts here, so that no difference is inf - inf
+
+/// What the vector forms compute, one element at a time.
+float ck_activation_of(float x, ck_activation activation);
+
+extern const ck_kernels ck_kernels_reference;
+#if defined(__x86_64__)
+extern const ck_kernels ck_kernels_avx2;
+extern const ck_kernels ck_kernels_avx512vnni;
+#elif defined(__aarch64__)
+extern const ck_kernels ck_kernels_neon;
+extern const ck_kernels ck_kernels_neon_dotprod;
+#endif
+
+#endif

@@ -1,0 +1,198 @@
+// The reference: what every level must give, bit for bit. Plain loops; reductions run in 16 virtual lanes.
+#include "internal.h"
+
+// Element i of a reduction is added to lane i % 16, in ascending order; then the lanes are added as a tree.
+static float tree(const float lanes[16]) {
+    float s[16];
+    for (int i = 0; i < 16; i++) s[i] = lanes[i];
+    for (int width = 8; width > 0; width /= 2)
+        for (int i = 0; i < width; i++) s[i] = s[i] + s[i + width];
+    return s[0];
+}
+
+static float dot(const float *a, const float *b, int32_t n) {
+    float lanes[16] = {0};
+    for (int32_t i = 0; i < n; i++) lanes[i % 16] = lanes[i % 16] + a[i] * b[i];
+    return tree(lanes);
+}
+
+static int8_t quantized(float x, float inverse) {
+    float v = x == x ? x : 0.0f;
+    v = v * inverse;
+    v = v > -127.0f ? v : -127.0f;
+    v = v < 127.0f ? v : 127.0f;
+    return (int8_t)(int32_t)((v + CK_MAGIC) - CK_MAGIC);
+}
+
+static void quantize_rows(const float *x, size_t stride_x, int32_t rows, int32_t in, int8_t *q, float *scale) {
+    const int32_t padded = (in + 15) / 16 * 16;
+    for (int32_t r = 0; r < rows; r++) {
+        const float *row = x + (size_t)r * stride_x;
+        int8_t *out = q + (size_t)r * (size_t)padded;
+        float largest = 0.0f;
+        for (int32_t i = 0; i < in; i++) {
+            float a = row[i] < 0.0f ? -row[i] : row[i];
+            largest = a > largest ? a : largest;
+        }
+        largest = largest < CK_FLOAT_MAX ? largest : CK_FLOAT_MAX;
+        const int zero = largest < CK_ROW_ZERO;
+        const float inverse = zero ? 0.0f : 127.0f / largest;
+        scale[r] = zero ? 0.0f : largest / 127.0f;
+        for (int32_t i = 0; i < in; i++) out[i] = quantized(row[i], inverse);
+        for (int32_t i = in; i < padded; i++) out[i] = 0;
+    }
+}
+
+static void linear_f32(const float *x, size_t stride_x, int32_t rows, const float *w, const float *bias, int32_t in,
+                       int32_t out_begin, int32_t out_end, ck_activation activation, float *y, size_t stride_y) {
+    for (int32_t r = 0; r < rows; r++)
+        for (int32_t o = out_begin; o < out_end; o++) {
+            float v = dot(x + (size_t)r * stride_x, w + (size_t)o * (size_t)in, in);
+            if (bias != NULL) v = v + bias[o];
+            y[(size_t)r * stride_y + (size_t)o] = ck_activation_of(v, activation);
+        }
+}
+
+static void attention_f32(const ck_attention_f32_args *a) {
+    for (int32_t i = 0; i < a->queries; i++) {
+        const float *q = a->q + (size_t)i * (size_t)a->stride_q;
+        float *out = a->out + (size_t)i * (size_t)a->stride_out;
+        float sum[CK_HEAD_DIM_MAX] = {0};
+        float maximum = CK_ATTENTION_LOWEST, total = 0.0f;
+        for (int32_t begin = 0; begin < a->keys; begin += CK_ATTENTION_BLOCK) {
+            const int32_t count = a->keys - begin < CK_ATTENTION_BLOCK ? a->keys - begin : CK_ATTENTION_BLOCK;
+            float p[CK_ATTENTION_BLOCK], lanes[16] = {0};
+            const float before = maximum;
+            for (int32_t j = 0; j < count; j++) {
+                p[j] = dot(q, a->k + (size_t)(begin + j) * (size_t)a->stride_k, a->head_dim) * a->scale;
+                if (a->key_bias != NULL) p[j] = p[j] + a->key_bias[begin + j];
+                maximum = p[j] > maximum ? p[j] : maximum;
+            }
+            const float rescale = ck_exp(before - maximum);
+            for (int32_t j = 0; j < count; j++) {
+                p[j] = ck_exp(p[j] - maximum);
+                lanes[j % 16] = lanes[j % 16] + p[j];
+            }
+            total = total * rescale + tree(lanes);
+            for (int32_t d = 0; d < a->head_dim; d++) {
+                float s = sum[d] * rescale;
+                for (int32_t j = 0; j < count; j++)
+                    s = s + p[j] * a->v[(size_t)(begin + j) * (size_t)a->stride_v + (size_t)d];
+                sum[d] = s;
+            }
+        }
+        const float inverse = total == 0.0f ? 0.0f : 1.0f / total;
+        for (int32_t d = 0; d < a->head_dim; d++) out[d] = sum[d] * inverse;
+    }
+}
+
+static void convolution_f32(const ck_convolution_f32_args *a, int32_t row_begin, int32_t row_end) {
+    const int32_t out_width = (a->width + a->stride - 1) / a->stride, out_padded = (a->out + 15) / 16 * 16;
+    const int32_t in_all = a->in + (a->input2 != NULL ? a->in2 : 0);
+    for (int32_t oy = row_begin; oy < row_end; oy++)
+        for (int32_t ox = 0; ox < out_width; ox++)
+            for (int32_t o = 0; o < a->out; o++) {
+                float s = 0.0f;
+                for (int32_t ky = 0; ky < a->kernel; ky++)
+                    for (int32_t kx = 0; kx < a->kernel; kx++) {
+                        const int32_t y = oy * a->stride + ky - a->kernel / 2, x = ox * a->stride + kx - a->kernel / 2;
+                        if (y < 0 || y >= a->height || x < 0 || x >= a->width) continue;
+                        const size_t pixel = (size_t)y * (size_t)a->width + (size_t)x;
+                        for (int32_t i = 0; i < in_all; i++) {
+                            const size_t tap = (size_t)(ky * a->kernel + kx) * (size_t)in_all + (size_t)i;
+                            const float v = i < a->in ? a->input[pixel * (size_t)a->in + (size_t)i]
+                                                      : a->input2[pixel * (size_t)a->in2 + (size_t)(i - a->in)];
+                            s = s + v * a->weight[tap * (size_t)out_padded + (size_t)o];
+                        }
+                    }
+                const size_t at = ((size_t)oy * (size_t)out_width + (size_t)ox) * (size_t)a->out + (size_t)o;
+                if (a->bias != NULL) s = s + a->bias[o];
+                if (a->residual != NULL) s = s + a->residual[at];
+                a->output[at] = ck_activation_of(s, a->activation);
+            }
+}
+
+static void layer_norm(const float *x, int32_t n, float eps, const float *gamma, const float *beta, const float *scale,
+                       const float *shift, float *y) {
+    float lanes[16] = {0}, squares[16] = {0};
+    for (int32_t i = 0; i < n; i++) lanes[i % 16] = lanes[i % 16] + x[i];
+    const float mean = tree(lanes) / (float)n;
+    for (int32_t i = 0; i < n; i++) squares[i % 16] = squares[i % 16] + (x[i] - mean) * (x[i] - mean);
+    const float inverse = 1.0f / __builtin_sqrtf(tree(squares) / (float)n + eps);
+    for (int32_t i = 0; i < n; i++) {
+        float v = (x[i] - mean) * inverse;
+        if (gamma != NULL) v = v * gamma[i];
+        if (beta != NULL) v = v + beta[i];
+        if (scale != NULL) v = v * (1.0f + scale[i]);
+        if (shift != NULL) v = v + shift[i];
+        y[i] = v;
+    }
+}
+
+static void rms_norm(const float *x, int32_t n, float eps, const float *gamma, float *y) {
+    const float inverse = 1.0f / __builtin_sqrtf(dot(x, x, n) / (float)n + eps);
+    for (int32_t i = 0; i < n; i++) {
+        float v = x[i] * inverse;
+        if (gamma != NULL) v = v * gamma[i];
+        y[i] = v;
+    }
+}
+
+static void rotary(float *x, int32_t heads, int32_t head_dim, const float *cos, const float *sin) {
+    for (int32_t h = 0; h < heads; h++)
+        for (int32_t i = 0; i < head_dim / 2; i++) {
+            float *pair = x + (size_t)h * (size_t)head_dim + 2 * (size_t)i;
+            const float a = pair[0], b = pair[1];
+            pair[0] = a * cos[i] - b * sin[i];
+            pair[1] = a * sin[i] + b * cos[i];
+        }
+}
+
+static void add_gated(float *y, const float *x, const float *gate, int32_t n) {
+    for (int32_t i = 0; i < n; i++) y[i] = y[i] + (gate != NULL ? x[i] * gate[i] : x[i]);
+}
+
+static void activate(const float *x, float *y, int32_t n, ck_activation activation) {
+    for (int32_t i = 0; i < n; i++) y[i] = ck_activation_of(x[i], activation);
+}
+
+static void soft_clamp(const float *x, float *y, int32_t n) {
+    for (int32_t i = 0; i < n; i++) y[i] = ck_tanh(x[i] / 3.0f) * 3.0f;
+}
+
+static void axpby(float a, const float *x, float b, float *y, int32_t n) {
+    for (int32_t i = 0; i < n; i++) y[i] = a * x[i] + b * y[i];
+}
+
+static void linear_i8(const int8_t *q, const float *scale_x, int32_t rows, const ck_matrix_i8 *w, int32_t out_begin,
+                      int32_t out_end, ck_activation activation, float *y, size_t stride_y) {
+    const int32_t blocks = (w->in + 15) / 16 * 2;
+    for (int32_t r = 0; r < rows; r++)
+        for (int32_t o = out_begin; o < out_end; o++) {
+            int32_t sum = 0;
+            for (int32_t b = 0; b < blocks; b++)
+                for (int32_t i = 0; i < 8; i++)
+                    sum += (int32_t)q[((size_t)r * (size_t)blocks + (size_t)b) * 8 + (size_t)i] *
+                           (int32_t)w->weight[(((size_t)(o / 8) * (size_t)blocks + (size_t)b) * 8 + (size_t)(o % 8)) * 8 +
+                                              (size_t)i];
+            float v = (float)sum * (scale_x[r] * w->scale[o]);
+            if (w->bias != NULL) v = v + w->bias[o];
+            y[(size_t)r * stride_y + (size_t)o] = ck_activation_of(v, activation);
+        }
+}
+
+const ck_kernels ck_kernels_reference = {
+    .level = CK_LEVEL_REFERENCE,
+    .quantize_rows = quantize_rows,
+    .linear_i8 = linear_i8,
+    .linear_f32 = linear_f32,
+    .attention_f32 = attention_f32,
+    .convolution_f32 = convolution_f32,
+    .layer_norm = layer_norm,
+    .rms_norm = rms_norm,
+    .rotary = rotary,
+    .add_gated = add_gated,
+    .activate = activate,
+    .soft_clamp = soft_clamp,
+    .axpby = axpby,
+};
