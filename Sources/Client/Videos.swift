@@ -1,0 +1,59 @@
+/// A video as the daemon describes it; the keys are those of the OpenAI Videos API and our own.
+public struct Video: Sendable, Codable, Equatable {
+    public struct Failure: Sendable, Codable, Equatable {
+        public var code: String
+        public var message: String
+    }
+    public var id: String
+    public var model: String
+    /// `queued`, `in_progress`, `completed` or `failed`.
+    public var status: String
+    /// 0...100
+    public var progress: Int
+    public var prompt: String
+    public var size: String
+    /// The length in seconds, as text.
+    public var seconds: String
+    public var created_at: Int64
+    public var completed_at: Int64?
+    public var error: Failure?
+    public var seed: UInt64?
+    public var fps: Int?
+    public var frames: Int?
+    public var frames_sha256: String?
+    public var queue_position: Int?
+    public var eta_ms: Int?
+
+    public var isFinished: Bool { status == "completed" || status == "failed" }
+}
+
+/// A page of videos.
+public struct VideoPage: Sendable, Codable {
+    public var data: [Video]
+    public var has_more: Bool
+}
+
+/// The fields of `POST /v1/videos`; what is `nil` is left to the model.
+public struct CreateVideo: Sendable, Encodable {
+    public var prompt: String
+    public var model: String?
+    public var size: String?
+    public var seconds: String?
+    public var seed: UInt64?
+    public var steps: Int?
+    public var guidance: Double?
+    public var negative_prompt: String?
+    public var fps: Int?
+
+    public init(prompt: String) { self.prompt = prompt }
+}
+
+/// The data of `video.progress` and `video.preview`.
+public struct Progress: Sendable, Decodable {
+    public var step: Int?
+    public var steps: Int?
+    public var progress: Int?
+    public var eta_ms: Int?
+    public var frame: Int?
+    public var b64_jpeg: String?
+}
