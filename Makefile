@@ -1,0 +1,42 @@
+# Filoscope's front door. `make demo` and `make test` need nothing but Debian and a Swift toolchain (6.2 or newer).
+SHELL := /bin/bash
+PREFIX ?= /usr
+DESTDIR ?=
+CONFIGURATION ?= release
+BUILD := .build/$(CONFIGURATION)
+SWIFT_BUILD := swift build -c $(CONFIGURATION)
+
+.PHONY: help deps build demo test quick-test lint format install bench parity nano goldens clean
+
+help: ## what can be made
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
+
+deps: ## install the Debian packages that are missing (asks for root only then)
+	@scripts/deps.sh
+
+build: deps ## the daemon, the command line and the benchmarks
+	$(SWIFT_BUILD)
+
+demo: build ## start the daemon on a private socket, make several videos, leave them in ./demo
+	@scripts/demo.sh $(BUILD)
+
+test: deps ## everything that CI runs, minutes per stage printed
+	@scripts/test.sh
+
+quick-test: ## unit tests only
+	swift test
+
+lint: ## formatting and the arrows between rooms
+	@scripts/lint.sh
+
+format: ## rewrite sources in the house format
+	swift format --in-place --recursive --parallel --configuration .swift-format Package.swift Sources Tests
+
+parity: build ## compare the networks with the goldens of the reference implementations
+	$(BUILD)/filoscope-bench parity Tests/Goldens
+
+install: build ## install under DESTDIR
+	@scripts/install.sh "$(BUILD)" "$(DESTDIR)" "$(PREFIX)"
+
+clean: ## remove what was built
+	rm -rf .build demo

@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# Formatting, and the arrows between rooms: who may import what (docs/architecture.md).
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+swift format lint --strict --recursive --parallel --configuration .swift-format Package.swift Sources Tests
+
+failed=0
+# only ROOMS MODULE: MODULE may be imported under these rooms alone (a regular expression of room names).
+only() {
+    local found
+    found=$(grep -rnE "^[[:space:]]*(@[A-Za-z_]+(\([A-Za-z_]*\))?[[:space:]]+)*(internal |private |public )?import (struct |class |enum |func )?$2([. ]|$)" \
+        --include='*.swift' Sources | grep -vE "^Sources/($1)/" || true)
+    if [ -n "$found" ]; then
+        echo "$found"
+        echo "error: only $1 may import $2"
+        failed=1
+    fi
+}
+only 'Engine' 'CKernels'
+only 'Service' 'NIO[A-Za-z0-9]*'
+only 'Host' 'CSystemd'
+only 'Media' 'CTurboJPEG|COpenH264|CVideo4Linux'
+only 'Generation|Models|filoscope-bench' 'Engine'
+only 'Generation|filoscope-bench' 'Models'
+only 'filoscoped|filoscope-bench' 'Generation'
+only 'Service|Generation|filoscoped|filoscope-bench' 'Jobs'
+only 'filoscoped' 'Host|Service'
+only 'filoscope' 'Client'
+only '-' 'Foundation'
+[ "$failed" -eq 0 ] && echo "lint: clean"
+exit "$failed"

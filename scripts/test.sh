@@ -1,0 +1,52 @@
+#!/usr/bin/env bash
+# Everything that must hold before a change lands; prints the minutes of each stage.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+stages=()
+stage() {
+    local name=$1 started=$SECONDS
+    shift
+    echo "── $name"
+    "$@"
+    local seconds=$((SECONDS - started))
+    stages+=("$(printf '%3d:%02d  %s' $((seconds / 60)) $((seconds % 60)) "$name")")
+}
+
+python_environment() {
+    [ -x .venv-test/bin/pytest ] && .venv-test/bin/python -c 'import numpy, safetensors' 2>/dev/null && return
+    python3 -m venv .venv-test
+    .venv-test/bin/pip install --quiet numpy safetensors pytest
+}
+
+units() {
+    local folder output
+    folder=$(mktemp -d)
+    cp systemd/*.s* "$folder"
+    # verify wants the program to exist; the unit is checked, not this machine.
+    sed -i 's#^ExecStart=/usr/bin/filoscoped#ExecStart=/bin/true#; /^Documentation=/d' "$folder"/filoscoped.s*
+    output=$(cd "$folder" && systemd-analyze verify ./filoscoped.service ./filoscoped.socket 2>&1) || true
+    rm -rf "$folder"
+    [ -z "$output" ] || { echo "$output"; return 1; }
+    systemd-analyze security --offline=true --threshold=10 systemd/filoscoped.service | tail -1
+}
+
+sanitized() { # SANITIZER FILTER
+    swift test --sanitize="$1" --scratch-path ".build-$1" --filter "$2"
+}
+
+stage 'lint' scripts/lint.sh
+stage 'systemd units' units
+stage 'kernels on x86-64 and emulated ARM' Tests/CKernelsTests/run.sh
+stage 'python environment' python_environment
+stage 'quantization' .venv-test/bin/pytest -q Quantization/tests
+stage 'build tests' swift build --build-tests
+stage 'unit tests' swift test --skip-build
+stage 'thread sanitizer' sanitized thread 'EngineTests|JobsTests|ServiceTests'
+stage 'address sanitizer' sanitized address 'EngineTests|ModelsTests|MediaTests|JobsTests'
+stage 'build release' swift build -c release
+stage 'parity' .build/release/filoscope-bench parity Tests/Goldens
+stage 'end to end' .venv-test/bin/pytest -q -rs --durations=5 Tests/EndToEndTests
+
+echo '── minutes per stage'
+printf '%s\n' "${stages[@]}"
