@@ -18,7 +18,8 @@ public struct Size: Hashable, Sendable, CustomStringConvertible {
         let sides = text.utf8.split(separator: UInt8(ascii: "x"), omittingEmptySubsequences: false)
         guard sides.count == 2,
             sides.allSatisfy({ (1...4).contains($0.count) && $0.allSatisfy { (0x30...0x39).contains($0) } }),
-            let width = Int(Substring(sides[0])), let height = Int(Substring(sides[1]))
+            let width = Int(String(decoding: sides[0], as: UTF8.self)),
+            let height = Int(String(decoding: sides[1], as: UTF8.self))
         else { return nil }
         self.init(width: width, height: height)
     }
