@@ -1,0 +1,66 @@
+internal import CKernels
+
+/// The keys and values of one attention, all heads side by side.
+public struct KeysAndValues {
+    /// [count, strideK], heads * headDim used.
+    public var k: UnsafePointer<Float>
+    public var strideK: Int
+    /// [count, strideV], heads * headDim used.
+    public var v: UnsafePointer<Float>
+    public var strideV: Int
+    public var count: Int
+    /// [count] added to the scores: log of how many equal keys one stands for; nil is all zero.
+    public var bias: UnsafePointer<Float>?
+
+    public init(
+        k: UnsafePointer<Float>, strideK: Int, v: UnsafePointer<Float>, strideV: Int, count: Int,
+        bias: UnsafePointer<Float>? = nil
+    ) {
+        self.k = k
+        self.strideK = strideK
+        self.v = v
+        self.strideV = strideV
+        self.count = count
+        self.bias = bias
+    }
+}
+
+extension Compute {
+    /// Whether attention has kernels for this head dimension: a multiple of 16, at most 256.
+    public static func supportsAttention(headDim: Int) -> Bool { headDim > 0 && headDim % 16 == 0 && headDim <= 256 }
+
+    /// Softmax attention of every head: `out = softmax(q·kᵀ * scale + bias)·v`, in float32, online over key blocks.
+    ///
+    /// q is [queries, strideQ] and out is [queries, strideOut], heads * headDim used; strides in floats, nil is
+    /// heads * headDim. `scale` nil is 1/sqrt(headDim). Split over heads and query blocks, never over keys.
+    public func attention(
+        _ q: UnsafePointer<Float>, queries: Int, strideQ: Int? = nil, keys: KeysAndValues, heads: Int, headDim: Int,
+        scale: Float? = nil, into out: UnsafeMutablePointer<Float>, strideOut: Int? = nil
+    ) {
+        precondition(Self.supportsAttention(headDim: headDim), "attention with a head dimension of \(headDim)")
+        precondition(keys.count > 0, "attention over no keys")
+        guard queries > 0 else { return }
+        let kernel = kernels.attention_f32.unsafelyUnwrapped
+        let (strideQ, strideOut) = (strideQ ?? heads * headDim, strideOut ?? heads * headDim)
+        let scale = scale ?? 1 / Float(headDim).squareRoot()
+        let block = Self.queryBlock(queries: queries, heads: heads, threads: pool.threads)
+        let blocks = (queries + block - 1) / block
+        parallel(chunks: heads * blocks) { chunk in
+            let (first, column) = (chunk % blocks * block, chunk / blocks * headDim)
+            var arguments = ck_attention_f32_args(
+                q: q + first * strideQ + column, k: keys.k + column, v: keys.v + column,
+                out: out + first * strideOut + column, key_bias: keys.bias,
+                queries: Int32(min(block, queries - first)), keys: Int32(keys.count), head_dim: Int32(headDim),
+                stride_q: Int32(strideQ), stride_k: Int32(keys.strideK), stride_v: Int32(keys.strideV),
+                stride_out: Int32(strideOut), scale: scale)
+            kernel(&arguments)
+        }
+    }
+
+    /// Queries of one chunk: 64, fewer when that leaves threads without work, never under 8.
+    static func queryBlock(queries: Int, heads: Int, threads: Int) -> Int {
+        var block = 64
+        while block > 8 && heads * ((queries + block - 1) / block) < 4 * threads { block /= 2 }
+        return block
+    }
+}

@@ -1,0 +1,66 @@
+internal import CKernels
+import Synchronization
+
+/// What every operation needs: the kernels of one level, the pool, and the cancel flag, read once per chunk.
+///
+/// A cancelled operation returns at once and leaves its output undefined: callers look at `isCancelled` and throw.
+/// All operations give the same bits on every level and for every number of threads. Pointers that an operation
+/// writes may not overlap those it reads, unless its comment allows it.
+public final class Compute: Sendable {
+    public let level: KernelLevel
+    public let pool: ThreadPool
+    private let cancelled = Atomic<Bool>(false)
+
+    public init(level: KernelLevel, pool: ThreadPool) {
+        self.level = level
+        self.pool = pool
+    }
+
+    /// The functions of the level; a `KernelLevel` exists only where they do.
+    var kernels: ck_kernels { ck_kernels_at(level.value).unsafelyUnwrapped.pointee }
+
+    public func setCancelled(_ value: Bool) { cancelled.store(value, ordering: .relaxed) }
+    public var isCancelled: Bool { cancelled.load(ordering: .relaxed) }
+
+    /// Runs `body` for each chunk on the pool, unless cancelled.
+    public func parallel(chunks: Int, _ body: (_ chunk: Int) -> Void) {
+        pool.run(chunks: chunks) { chunk in
+            if !isCancelled { body(chunk) }
+        }
+    }
+
+    /// Splits `0 ..< count` into ranges of about equal work and runs `body` for each on the pool.
+    ///
+    /// - Parameter cost: of one element, in floats touched; small totals stay on the calling thread.
+    public func parallel(count: Int, cost: Int, _ body: (_ range: Range<Int>) -> Void) {
+        guard count > 0 else { return }
+        let grain = max(1, Self.floatsPerChunk / max(cost, 1), count / (pool.threads * 8))
+        let chunks = (count + grain - 1) / grain
+        parallel(chunks: chunks) { chunk in
+            body(chunk * grain..<min((chunk + 1) * grain, count))
+        }
+    }
+
+    /// Below this a hand-over to another thread costs more than it saves.
+    private static let floatsPerChunk = 8192
+}
+
+/// One vector of floats per row, chosen by index: distinct timesteps are embedded once, rows say which is theirs.
+///
+/// Row `r` uses `base + index[r] * stride`; without an index every row uses `base`.
+public struct RowVectors {
+    public var base: UnsafePointer<Float>
+    public var stride: Int
+    public var index: UnsafePointer<Int32>?
+
+    public init(_ base: UnsafePointer<Float>, stride: Int = 0, index: UnsafePointer<Int32>? = nil) {
+        self.base = base
+        self.stride = stride
+        self.index = index
+    }
+
+    func callAsFunction(_ row: Int) -> UnsafePointer<Float> {
+        guard let index else { return base }
+        return base + Int(index[row]) * stride
+    }
+}
