@@ -15,8 +15,16 @@ public protocol FrameGenerator: AnyObject, Sendable {
     /// `observer.isCancelled` at least every 100 ms and throws `.cancelled` then.
     func generate(_ request: VideoRequest, observer: any GenerationObserver) throws(GenerationError) -> GeneratedVideo
 
+    /// Called right after the running job's observer turned to cancelled, from any thread and before another job is
+    /// started: work in flight should stop at its next chunk instead of at its next look at the observer.
+    func interrupt()
+
     /// Advances while a video is being computed: units of work finished since start. The watchdog pings only then.
     var workCounter: UInt64 { get }
+}
+
+extension FrameGenerator {
+    public func interrupt() {}
 }
 
 /// What a model can do, as `/v1/models` and `/v1/capabilities` tell it.
