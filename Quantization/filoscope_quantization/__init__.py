@@ -1,0 +1,5 @@
+"""Makes Filoscope's model folders: converts and quantizes float checkpoints, inspects them, writes reference results."""
+
+
+class QuantizationError(Exception):
+    """What the user can mend: the message names the file, the tensor or field, and the limit."""
