@@ -1,0 +1,88 @@
+import Testing
+
+@testable import Host
+
+@Suite struct ConfigurationTests {
+    private func load(
+        flags: Configuration.Flags = .init(), environment: [String: String] = [:], file: String? = nil
+    ) throws -> Configuration {
+        var environment = environment
+        if file != nil { environment["FILOSCOPE_CONFIG"] = "/etc/filoscope.json5" }
+        return try Configuration.load(flags: flags, environment: environment) { _ in Array((file ?? "").utf8) }
+    }
+
+    private func failure(
+        flags: Configuration.Flags = .init(), environment: [String: String] = [:], file: String? = nil
+    ) -> String {
+        do {
+            _ = try load(flags: flags, environment: environment, file: file)
+            return "no error"
+        } catch {
+            return "\(error)"
+        }
+    }
+
+    @Test func flagsBeforeEnvironmentBeforeFileBeforeDefaults() throws {
+        let file = "{ listen: '/file', state: '/file', models: '/file', threads: 3, /* JSON5 */ }"
+        #expect(try load() == Configuration())
+        let fromFile = try load(file: file)
+        #expect(fromFile.listen == "/file" && fromFile.state == "/file" && fromFile.threads == 3)
+
+        let environment = ["FILOSCOPE_LISTEN": "/env", "FILOSCOPE_STATE": "/env", "FILOSCOPE_THREADS": "5"]
+        let fromEnvironment = try load(environment: environment, file: file)
+        #expect(fromEnvironment.listen == "/env" && fromEnvironment.state == "/env")
+        #expect(fromEnvironment.models == "/file" && fromEnvironment.threads == 5)
+
+        var flags = Configuration.Flags()
+        flags.listen = "/flag"
+        flags.threads = 7
+        let fromFlags = try load(flags: flags, environment: environment, file: file)
+        #expect(fromFlags.listen == "/flag" && fromFlags.threads == 7)
+        #expect(fromFlags.state == "/env" && fromFlags.models == "/file")
+    }
+
+    @Test func theFlagForTheFileComesBeforeTheEnvironments() throws {
+        var flags = Configuration.Flags()
+        flags.config = "/flag.json5"
+        var asked: [String] = []
+        _ = try Configuration.load(flags: flags, environment: ["FILOSCOPE_CONFIG": "/env.json5"]) { path in
+            asked.append(path)
+            return Array("{}".utf8)
+        }
+        #expect(asked == ["/flag.json5"])
+    }
+
+    @Test func systemdsStateFolderIsTheDefaultOnly() throws {
+        #expect(try load(environment: ["STATE_DIRECTORY": "/var/lib/x:/var/lib/y"]).state == "/var/lib/x")
+        #expect(try load(environment: ["STATE_DIRECTORY": "/var/lib/x", "FILOSCOPE_STATE": "/mine"]).state == "/mine")
+    }
+
+    @Test func limitsAreReadAndBounded() throws {
+        let limits = try load(file: "{limits: {queue_length: 4, store_bytes: 1048576, retention_seconds: 3600}}").limits
+        #expect(limits.queueLength == 4 && limits.storeBytes == 1 << 20 && limits.retentionSeconds == 3600)
+        #expect(failure(file: "{limits: {queue_length: 0}}").contains("limits.queue_length: 0 is not in 1...10000"))
+        #expect(failure(file: "{threads: 100000}").contains("threads: 100000"))
+    }
+
+    @Test func errorsNameTheSetting() {
+        #expect(failure(file: "{lisen: '/x'}").contains("'lisen'"))
+        #expect(failure(file: "{limits: {queue: 3}}").contains("'limits.queue'"))
+        #expect(failure(file: "{threads: 'two'}").contains("threads has the wrong type"))
+        #expect(failure(file: "{threads: ").contains("not JSON5"))
+        #expect(failure(file: "[]").contains("wrong type"))
+        #expect(failure(environment: ["FILOSCOPE_THREADS": "two"]).contains("FILOSCOPE_THREADS: 'two'"))
+        #expect(failure(file: "{threads: 1.5}").contains("a number that is not a whole one"))
+        var flags = Configuration.Flags()
+        flags.threads = 0
+        #expect(failure(flags: flags).contains("--threads: 0"))
+    }
+
+    @Test func aFileThatCannotBeReadIsNamed() {
+        struct Missing: Error, CustomStringConvertible { var description: String { "no such file" } }
+        var flags = Configuration.Flags()
+        flags.config = "/nowhere"
+        #expect(throws: ConfigurationError("/nowhere: no such file")) {
+            try Configuration.load(flags: flags, environment: [:]) { _ in throw Missing() }
+        }
+    }
+}
