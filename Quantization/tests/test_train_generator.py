@@ -1,0 +1,46 @@
+"""The clip generator gives the same clips for the same seed, and moves things the way it says."""
+
+import random
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="torch is not installed")
+
+from train import generator  # noqa: E402
+
+
+def _world():
+    sprites = torch.ones(2, 4, 16, 16)
+    sprites[:, 1:3] = 0  # opaque red squares
+    return generator.Generator(sprites, height=32, width=32)
+
+
+def test_same_seed_same_clips():
+    world = _world()
+    clips = []
+    for _ in range(2):
+        g = torch.Generator().manual_seed(5)
+        clips.append(world.render(world.labels(4, g), g))
+    assert torch.equal(clips[0], clips[1])
+    assert clips[0].shape == (4, 17, 3, 32, 32)
+    assert 0 <= clips[0].min() and clips[0].max() <= 1
+
+
+def test_motions_go_the_way_they_are_called():
+    world = _world()
+    white = generator.PLACE_NAMES.index("white")
+    across = torch.linspace(-1, 1, 32)
+    for name, axis, sign in (("right", 3, 1), ("left", 3, -1), ("up", 2, -1)):
+        labels = torch.tensor([[0, generator.MOTION_NAMES.index(name), white]])
+        clip = world.render(labels, torch.Generator().manual_seed(1))[0]
+        red = (clip[:, 1] < 0.5).float()  # [time, height, width]
+        place = (red.sum(1) if axis == 3 else red.sum(2)) @ across / red.sum((1, 2))
+        assert sign * (place[-1] - place[0]) > 0.3, name
+
+
+def test_captions_are_deterministic_and_name_the_subject():
+    a, b = random.Random(3), random.Random(3)
+    for _ in range(50):
+        text = generator.caption("automobile", "spin", "night", a)
+        assert text == generator.caption("automobile", "spin", "night", b)
+        assert any(name in text for name in generator.SUBJECTS["automobile"][0])

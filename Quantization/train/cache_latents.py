@@ -1,0 +1,79 @@
+"""Encode clips of the small world, and captions for them, once: what the transformer trains on.
+
+Latents are kept in parts of 1,024 clips, so that training can begin with the first of them.
+"""
+
+import glob
+import os
+import random
+
+import torch
+
+from . import data, generator
+from .autoencoder import Autoencoder
+from .text import TextEncoder
+
+PART, BATCH, CAPTIONS = 1024, 16, 24
+
+
+def combination(labels):
+    """One number for a subject, a motion and a place."""
+    return (labels[:, 0] * len(generator.MOTION_NAMES) + labels[:, 1]) * len(generator.PLACE_NAMES) + labels[:, 2]
+
+
+def cache_captions(path):
+    """CAPTIONS different wordings of every combination: states [combination, CAPTIONS, 24, 384]."""
+    if os.path.exists(path("captions.pt")):
+        return
+    rng, captions = random.Random(0), []
+    for subject in generator.NAMES:
+        for motion in generator.MOTION_NAMES:
+            for place in generator.PLACE_NAMES:
+                captions += [generator.caption(subject, motion, place, rng) for _ in range(CAPTIONS)]
+    encoder = TextEncoder()
+    progress = data.Progress(1, every=15)
+    states = []
+    for i in range(0, len(captions), 256):
+        states.append(encoder(captions[i:i + 256]).half())
+        progress.add(256)
+    data.save({"states": torch.cat(states).view(-1, CAPTIONS, 24, 384), "captions": captions}, path("captions.pt"))
+
+
+def parts(path):
+    return sorted(glob.glob(path("latents-*.pt")))
+
+
+def main():
+    parser = data.arguments(__doc__)
+    parser.add_argument("--clips", type=int, default=24 * PART)
+    parser.add_argument("--first", type=int, default=0, help="number of the first part (to share the work)")
+    parser.add_argument("--each", type=int, default=1, help="do every n-th part (to share the work)")
+    parser.add_argument("--captions-only", action="store_true")
+    options = parser.parse_args()
+    path = data.start(options)
+    cache_captions(path)
+    if options.captions_only:
+        return
+    world = generator.small_world(path("sprites"))
+    model = Autoencoder().to(memory_format=torch.channels_last).eval()
+    model.load_state_dict(data.load(path("autoencoder.pt"))["model"])
+    progress = data.Progress(1)
+    for number in range(options.first, options.clips // PART, options.each):
+        file = path(f"latents-{number:03d}.pt")
+        if os.path.exists(file):
+            continue
+        g = torch.Generator().manual_seed(1000 + number)
+        labels = world.labels(PART, g)
+        latents = []
+        for some in labels.split(BATCH):
+            with torch.no_grad():
+                latents.append(model.encode(world.render(some, g)).transpose(1, 2).half())
+            progress.add(BATCH)
+        data.save({"latents": torch.cat(latents), "labels": labels}, file)
+        if not os.path.exists(path("statistics.pt")):
+            x = torch.cat(latents).float()
+            data.save({"mean": x.mean((0, 2, 3, 4)), "std": x.std((0, 2, 3, 4))}, path("statistics.pt"))
+
+
+if __name__ == "__main__":
+    main()

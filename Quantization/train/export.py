@@ -1,0 +1,73 @@
+"""Write the float model folder that the quantizer reads: three safetensors files and config.json."""
+
+import json
+import os
+import shutil
+
+import torch
+from safetensors.torch import save_file
+
+from . import autoencoder, data, generator, transformer
+from .train_preview import Preview
+
+STEPS, GUIDANCE, SHIFT = 16, 2.5, 3.0
+
+
+def configuration(transformer_config, mean, std):
+    return {
+        "name": "nano", "family": "wan",
+        "licence": "Apache-2.0 (weights); glyph data OFL-1.1/Apache-2.0",
+        "transformer": transformer_config,
+        "autoencoder": autoencoder.NANO,
+        "preview": {"kind": "conv", "widths": [48, 48], "pixel_shuffle": 4},
+        "latents": {"mean": mean, "std": std},
+        "text": {"max_tokens": 24},
+        "generation": {"prediction": "sample", "shift": SHIFT, "steps": STEPS, "guidance": GUIDANCE,
+                       "fps": 8, "sizes": ["64x64"], "max_frames": 17},
+        "words": {"subjects": [names[0] for names, _ in generator.SUBJECTS.values()],
+                  "motions": generator.MOTIONS, "places": generator.PLACES},
+    }
+
+
+def main():
+    parser = data.arguments(__doc__)
+    parser.add_argument("--out", help="default: nano-float in the folder of checkpoints")
+    options = parser.parse_args()
+    path = data.start(options)
+    out = options.out or path("nano-float")
+
+    model = transformer.Transformer()
+    state = data.load(path("transformer.pt"))
+    if state is not None:
+        model = transformer.Transformer(state["config"])
+        model.load_state_dict(state["ema"])
+    coder = autoencoder.Autoencoder()
+    state = data.load(path("autoencoder-decoder.pt")) or data.load(path("autoencoder.pt"))
+    if state is not None:
+        coder.load_state_dict(state["model"])
+    preview = Preview()
+    state = data.load(path("preview.pt"))
+    if state is not None:
+        preview.load_state_dict(state["model"])
+    statistics = data.load(path("statistics.pt")) or {"mean": torch.zeros(16), "std": torch.ones(16)}
+
+    part = out + ".part"
+    shutil.rmtree(part, ignore_errors=True)
+    os.makedirs(part)
+    save_file(transformer.diffusers_state(model), os.path.join(part, "transformer.safetensors"))
+    for name, module in (("autoencoder", coder), ("preview", preview)):
+        tensors = {key: value.float().contiguous().clone() for key, value in module.state_dict().items()}
+        save_file(tensors, os.path.join(part, name + ".safetensors"))
+    with open(os.path.join(part, "config.json"), "w") as file:
+        json.dump(configuration(model.config, statistics["mean"].tolist(), statistics["std"].tolist()), file, indent=1)
+        file.write("\n")
+    if os.path.isdir(out):
+        os.replace(out, out + ".old")
+    os.replace(part, out)
+    shutil.rmtree(out + ".old", ignore_errors=True)
+    print(f"{out}: " + ", ".join(f"{name} {os.path.getsize(os.path.join(out, name)) / 1e6:.1f} MB"
+                                 for name in sorted(os.listdir(out))))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,170 @@
+"""Captioned clips, rendered: a sprite, a motion, a procedural place.
+
+Everything is drawn from the `torch.Generator` it is given: the same seed gives the same clips.
+Clips are [batch, time, 3, height, width] in 0..1.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+
+# Name in CLDR -> (what captions call it; the way the glyph faces: -1 left, 1 right, 0 no matter)
+SUBJECTS = {
+    "dog": (["dog", "puppy"], -1),
+    "cat": (["cat", "kitten"], -1),
+    "penguin": (["penguin"], -1),
+    "frog": (["frog", "toad"], 0),
+    "butterfly": (["butterfly", "monarch butterfly"], 0),
+    "whale": (["whale", "blue whale"], -1),
+    "red apple": (["red apple", "apple"], 0),
+    "banana": (["banana"], 0),
+    "rocket": (["rocket", "spaceship"], 1),
+    "sailboat": (["sailboat", "sailing boat", "boat"], 0),
+    "soccer ball": (["soccer ball", "ball", "football"], 0),
+    "automobile": (["car", "automobile", "red car"], -1),
+}
+MOTIONS = {
+    "right": ["moving right", "moving to the right", "drifting from left to right", "travelling to the right"],
+    "left": ["moving left", "moving to the left", "drifting from right to left", "travelling to the left"],
+    "up": ["rising up", "moving up", "floating upwards", "flying up"],
+    "bounce": ["bouncing", "bouncing up and down", "jumping", "hopping"],
+    "spin": ["spinning", "spinning around", "rotating", "turning round and round"],
+    "grow": ["growing", "growing bigger", "coming closer", "getting larger"],
+}
+PLACES = {
+    "sky": ["in the sky", "in a blue sky", "among the clouds"],
+    "grass": ["on the grass", "on a green meadow", "in a field"],
+    "night": ["at night", "in a starry night", "at night under the stars"],
+    "ocean": ["over the ocean", "by the sea", "on the water"],
+    "sunset": ["at sunset", "in front of a sunset", "in the evening sun"],
+    "white": ["on a white background", "against a plain white background"],
+}
+# Wordings of motions that training never sees, for evaluation.
+UNSEEN_MOTIONS = {
+    "right": ["heading rightwards", "sliding to the right side"],
+    "left": ["heading leftwards", "sliding to the left side"],
+    "up": ["ascending", "lifting up higher"],
+    "bounce": ["leaping up and down", "bobbing up and down"],
+    "spin": ["twirling", "whirling in place"],
+    "grow": ["becoming huge", "zooming in"],
+}
+NAMES, MOTION_NAMES, PLACE_NAMES = list(SUBJECTS), list(MOTIONS), list(PLACES)
+VARIANTS = 8
+
+
+def _article(name):
+    return "an" if name[0] in "aeiou" else "a"
+
+
+def caption(subject, motion, place, rng, motions=MOTIONS):
+    """One English caption; `rng` is a random.Random. About one in ten leaves something unsaid."""
+    name = rng.choice(SUBJECTS[subject][0])
+    doing, where = rng.choice(motions[motion]), rng.choice(PLACES[place])
+    a, kind = _article(name), rng.random()
+    if kind < 0.45:
+        return f"{a} {name} {doing} {where}"
+    if kind < 0.6:
+        return f"{a} {name} is {doing} {where}"
+    if kind < 0.75:
+        return f"{where}, {a} {name} is {doing}"
+    if kind < 0.85:
+        return f"{name} {doing} {where}"
+    if kind < 0.92:
+        return f"{a} {name} {where}, {doing}"
+    if kind < 0.96:
+        return f"{a} {name} {doing}"
+    return f"{a} {name} {where}"
+
+
+def _mix(top, bottom, t):
+    return torch.tensor(top)[:, None, None] * (1 - t) + torch.tensor(bottom)[:, None, None] * t
+
+
+def _place(name, height, width, g):
+    y, x = torch.meshgrid(torch.linspace(0, 1, height), torch.linspace(0, 1, width), indexing="ij")
+    j = (torch.rand(4, generator=g) * 2 - 1).tolist()
+    hill = 0.62 + 0.08 * j[0] + 0.05 * torch.sin(x * (4 + 2 * j[1]) + 3 * j[2])
+    ground = torch.sigmoid((y - hill) * 60)[None]
+    if name == "sky":
+        picture = _mix([0.3, 0.6, 0.95], [0.75, 0.9, 1.0], y)
+        for _ in range(3):
+            cx, cy = torch.rand(2, generator=g).tolist()
+            cloud = torch.exp(-((x - cx) / 0.16) ** 2 - ((y - cy) / 0.07) ** 2) * 0.8
+            picture = picture * (1 - cloud) + cloud
+    elif name == "grass":
+        picture = (_mix([0.55, 0.8, 1.0], [0.85, 0.95, 1.0], y) * (1 - ground)
+                   + _mix([0.35, 0.75, 0.25], [0.15, 0.5, 0.1], y) * ground)
+    elif name == "night":
+        picture = _mix([0.02, 0.02, 0.12], [0.1, 0.1, 0.3], y)
+        picture = picture + (torch.rand(height, width, generator=g) > 0.985).float()[None] * 0.8
+    elif name == "ocean":
+        picture = (_mix([0.6, 0.85, 1.0], [0.9, 0.97, 1.0], y) * (1 - ground)
+                   + _mix([0.1, 0.5, 0.75], [0.0, 0.2, 0.5], y) * ground
+                   + 0.06 * torch.sin(y * 60 + 6 * x)[None] * ground)
+    elif name == "sunset":
+        picture = _mix([0.35, 0.15, 0.45], [1.0, 0.55, 0.2], y)
+        sun = torch.exp(-((x - 0.5 - 0.3 * j[1]) ** 2 + (y - 0.65) ** 2) * 60)[None]
+        picture = picture + sun * torch.tensor([0.5, 0.45, 0.1])[:, None, None]
+    else:
+        picture = _mix([0.97 + 0.02 * j[0]] * 3, [0.9 + 0.02 * j[1]] * 3, y)
+    return picture.clamp(0, 1)
+
+
+class Generator:
+    def __init__(self, sprites, height=64, width=64, frames=17, faces=None):
+        """`sprites` as from sprites.load; `faces` turns each the way it moves."""
+        self.sprites = sprites
+        self.faces = torch.zeros(len(sprites)) if faces is None else torch.tensor(faces, dtype=torch.float32)
+        self.height, self.width, self.frames = height, width, frames
+        g = torch.Generator().manual_seed(0)
+        self.places = torch.stack([torch.stack([_place(name, height, width, g) for _ in range(VARIANTS)])
+                                   for name in PLACE_NAMES])
+
+    def labels(self, count, g):
+        """Random subject, motion and place numbers [count, 3]."""
+        sizes = (len(self.sprites), len(MOTION_NAMES), len(PLACE_NAMES))
+        return torch.stack([torch.randint(size, (count,), generator=g) for size in sizes], 1)
+
+    def render(self, labels, g, random_facing=False):
+        batch, T, H, W = len(labels), self.frames, self.height, self.width
+        subject, motion, place = labels.unbind(1)
+
+        def draw(low=0.0, high=1.0):
+            return low + (high - low) * torch.rand(batch, 1, generator=g)
+
+        def does(name):
+            return (motion == MOTION_NAMES.index(name))[:, None].float()
+
+        t = torch.linspace(0, 1, T)[None]
+        right, left, up, bounce, spin, grow = (does(name) for name in MOTION_NAMES)
+        start_x, start_y, size, far = draw(-0.25, 0.25), draw(-0.1, 0.3), draw(0.42, 0.58), draw(0.8, 1.0)
+        x = start_x * (1 - right - left - 0.6 * grow - 0.6 * spin) + (right - left) * (2 * t - 1) * far * 0.6
+        y = (start_y * (1 - up - 0.7 * grow - 0.6 * spin - bounce) - up * (2 * t - 1) * far * 0.6
+             + bounce * (0.35 - 0.6 * torch.sin(2 * math.pi * t).abs()))
+        size = size * (1 + grow * (1.15 * t - 0.5))
+        angle = spin * 2 * math.pi * 0.9 * t
+        # Turn the sprite the way it moves (or at random, for a judge that must not read the facing).
+        facing = self.faces[subject][:, None]
+        mirror = 1 - 2 * ((right * (facing < 0) + left * (facing > 0)).clamp(0, 1))
+        if random_facing:
+            mirror = torch.where(draw() < 0.5, 1.0, -1.0) * torch.ones_like(mirror)
+
+        aspect, cos, sin = W / H, torch.cos(angle), torch.sin(angle)
+        theta = torch.stack([
+            torch.stack([mirror * cos * aspect / size, mirror * sin / size, -mirror * (cos * aspect * x + sin * y) / size], -1),
+            torch.stack([-sin * aspect / size, cos / size, (sin * aspect * x - cos * y) / size], -1)], -2)
+        grid = F.affine_grid(theta.reshape(batch * T, 2, 3), (batch * T, 4, H, W), align_corners=False)
+        sprite = self.sprites[subject][:, None].expand(-1, T, -1, -1, -1).flatten(0, 1)
+        sprite = F.grid_sample(sprite, grid, align_corners=False).view(batch, T, 4, H, W)
+        variant = torch.randint(VARIANTS, (batch,), generator=g)
+        ground = self.places[place, variant][:, None]
+        return (sprite[:, :, :3] + ground * (1 - sprite[:, :, 3:])).clamp(0, 1)
+
+
+def small_world(folder):
+    """The generator of the clips that nano is trained on."""
+    from . import sprites
+
+    pictures, _ = sprites.load(folder, NAMES)
+    return Generator(pictures, faces=[face for _, face in SUBJECTS.values()])
