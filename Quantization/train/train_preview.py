@@ -20,3 +20,58 @@ class Preview(nn.Module):
         for layer in self.conv[:-1]:
             latent = F.relu(layer(latent))
         return F.pixel_shuffle(self.conv[-1](latent), self.scale)
+
+
+def load(path):
+    model = Preview()
+    model.load_state_dict(data.load(path("preview.pt"))["model"])
+    return model.eval()
+
+
+def main():
+    from .autoencoder import Autoencoder
+
+    parser = data.arguments(__doc__, minutes=3)
+    options = parser.parse_args()
+    path = data.start(options)
+    world = generator.small_world(path("sprites"))
+    coder = Autoencoder().to(memory_format=torch.channels_last).eval()
+    coder.load_state_dict(data.load(path("autoencoder.pt"))["model"])
+    statistics = data.load(path("statistics.pt"))
+    mean, std = (statistics[key].view(1, -1, 1, 1, 1) for key in ("mean", "std"))
+
+    def clips(count, g):
+        video = world.render(world.labels(count, g), g)
+        with torch.no_grad():
+            latents = (coder.encode(video).transpose(1, 2) - mean) / std
+        return latents.transpose(1, 2).flatten(0, 1), video[:, ::4].flatten(0, 1)
+
+    g = torch.Generator().manual_seed(21)
+    cached = [clips(8, g) for _ in range(48)]
+    latents, frames = (torch.cat(part) for part in zip(*cached))
+    test = clips(8, g)
+    model, progress = Preview(), data.Progress(options.minutes)
+    state = data.load(path("preview.pt"))
+    if state is not None:
+        model.load_state_dict(state["model"])
+        progress = data.Progress(options.minutes, state["clips"], state["minutes"])
+    optimizer = torch.optim.AdamW(model.parameters(), 2e-3, weight_decay=1e-3)
+    while progress.part < 1:
+        for group in optimizer.param_groups:
+            group["lr"] = 2e-3 * (1 - progress.part) + 2e-5
+        some = torch.randint(len(latents), (32,), generator=g)
+        # A guess half way is not a clean latent: some noise, so that previews of guesses stay calm.
+        guess = latents[some] + 0.1 * torch.randn(32, 16, 16, 16, generator=g)
+        error = model(guess) - frames[some]
+        loss = error.abs().mean() + 4 * error.pow(2).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        progress.add(32, loss=loss.item())
+    data.save({"model": model.state_dict(), "clips": progress.clips, "minutes": progress.elapsed}, path("preview.pt"))
+    with torch.no_grad():
+        print(f"preview {data.psnr(model(test[0]).clamp(0, 1), test[1]):.2f} dB on clips not trained on")
+
+
+if __name__ == "__main__":
+    main()

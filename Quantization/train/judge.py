@@ -1,0 +1,121 @@
+"""A small network that says which subject, motion and place a clip shows.
+
+Trained on rendered clips (facing at random, so that motion is not read from it), roughened, and on
+reconstructions by the autoencoder. Its own score on reconstructions bounds what evaluation can say.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from . import data, generator
+from .autoencoder import Autoencoder
+
+BATCH = 32
+
+
+class Judge(nn.Module):
+    def __init__(self):
+        super().__init__()
+
+        def stage(inputs, outputs):
+            return nn.Sequential(nn.Conv2d(inputs, outputs, 3, 2, 1), nn.BatchNorm2d(outputs), nn.ReLU())
+
+        self.features = nn.Sequential(stage(3, 24), stage(24, 48), stage(48, 96))
+        self.frame = nn.Linear(96 * 16, 96)
+        self.subject = nn.Sequential(nn.Linear(96 * 16, 128), nn.ReLU())
+        self.to_subject = nn.Linear(128, len(generator.NAMES))
+        self.to_motion = nn.Sequential(nn.Linear(96 * 5, 128), nn.ReLU(), nn.Linear(128, len(generator.MOTION_NAMES)))
+        self.to_place = nn.Linear(96, len(generator.PLACE_NAMES))
+
+    def forward(self, clips):
+        """[B, 17, 3, 64, 64] -> logits of subject, motion and place."""
+        x = clips[:, ::4]
+        batch = len(x)
+        y = self.features(F.avg_pool2d(x.flatten(0, 1) - 0.5, 2)).flatten(1)
+        frames = F.relu(self.frame(y)).view(batch, 5, -1)
+        subject = self.to_subject(self.subject(y).view(batch, 5, -1).mean(1))
+        return subject, self.to_motion(frames.flatten(1)), self.to_place(frames.mean(1))
+
+    @torch.no_grad()
+    def right(self, clips, labels):
+        """Whether subject, motion and place are what `labels` says: [B, 3] of 0 and 1."""
+        guesses = [logits.argmax(1) for part in clips.split(64) for logits in self(part)]
+        guesses = torch.stack([torch.cat(guesses[i::3]) for i in range(3)], 1)
+        return (guesses == labels).float()
+
+
+def roughen(clips, g):
+    """Blur or lose resolution, shift colours a little, add noise."""
+    batch, frames = clips.shape[:2]
+    flat = clips.flatten(0, 1)
+    kind = torch.rand(1, generator=g).item()
+    if kind < 0.3:
+        flat = F.avg_pool2d(F.pad(flat, (1, 1, 1, 1), mode="replicate"), 3, 1)
+    elif kind < 0.5:
+        flat = F.interpolate(F.avg_pool2d(flat, 2), scale_factor=2, mode="bilinear")
+    clips = flat.view(clips.shape)
+    clips = clips + 0.05 * torch.randn(batch, 1, 3, 1, 1, generator=g)
+    return (clips + 0.06 * torch.rand(1, generator=g).item() * torch.randn(clips.shape, generator=g)).clamp(0, 1)
+
+
+def load(path):
+    judge = Judge()
+    judge.load_state_dict(data.load(path("judge.pt"))["model"])
+    return judge.eval()
+
+
+def main():
+    parser = data.arguments(__doc__, minutes=4)
+    options = parser.parse_args()
+    path = data.start(options)
+    world = generator.small_world(path("sprites"))
+    g = torch.Generator().manual_seed(11)
+    labels = world.labels(256, g)
+    real = torch.cat([world.render(part, g, random_facing=True) for part in labels.split(32)])
+
+    coder, made = None, None
+    state = data.load(path("autoencoder-decoder.pt")) or data.load(path("autoencoder.pt"))
+    if state is not None:
+        coder = Autoencoder().to(memory_format=torch.channels_last).eval()
+        coder.load_state_dict(state["model"])
+
+        @torch.no_grad()
+        def through(clips):
+            return torch.cat([coder.decode(coder.encode(part)) for part in clips.split(8)]).clamp(0, 1)
+
+        made_labels = world.labels(512, g)
+        made = torch.cat([through(world.render(part, g, random_facing=True)) for part in made_labels.split(32)])
+
+    model, progress = Judge(), data.Progress(options.minutes)
+    optimizer = torch.optim.AdamW(model.parameters(), 2e-3, weight_decay=0.01)
+    state = data.load(path("judge.pt"))
+    if state is not None:
+        model.load_state_dict(state["model"])
+        progress = data.Progress(options.minutes, state["clips"], state["minutes"])
+    steps = 0
+    while progress.part < 1:
+        for group in optimizer.param_groups:
+            group["lr"] = 2e-3 * (1 - progress.part) + 5e-5
+        if made is not None and steps % 3 == 0:
+            some = torch.randperm(len(made))[:BATCH]
+            clips, truth = made[some], made_labels[some]
+        else:
+            truth = world.labels(BATCH, g)
+            clips = roughen(world.render(truth, g, random_facing=True), g)
+        guesses = model(clips)
+        loss = sum(F.cross_entropy(guess, truth[:, k]) for k, guess in enumerate(guesses))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        steps += 1
+        progress.add(BATCH, loss=loss.item())
+    data.save({"model": model.state_dict(), "clips": progress.clips, "minutes": progress.elapsed}, path("judge.pt"))
+    model.eval()
+    print("subject, motion, place right on rendered clips:", model.right(real, labels).mean(0).tolist())
+    if coder is not None:
+        print("subject, motion, place right on reconstructions:", model.right(through(real), labels).mean(0).tolist())
+
+
+if __name__ == "__main__":
+    main()
