@@ -51,7 +51,7 @@ def emulate(network, file, patterns=("*",)):
 
 def kinds(file):
     """Patterns of a file's int8 layers, one for each kind: the layer's index becomes *."""
-    names = [name.removesuffix(".weight") for name in file if file.dtype(name) == "I8" and len(file.shape(name)) == 4]
+    names = [name.removesuffix(".weight") for name in file if file.dtype(name) == "I8"]
     return list(dict.fromkeys(re.sub(r"^(blocks|encoder\.layer)\.\d+", r"\1.*", name) for name in names))
 
 
@@ -80,6 +80,8 @@ def run(float_dir, model_dir, prompts=(), steps=5, seed=1, layers=False, minimum
                          lambda latents, timesteps, prompt=prompt: points.append((latents, timesteps, prompt)))
     texts = {prompt: reference.text(prompt) for prompt in prompts}
     points = [(*point, reference.forward(point[0], point[1], texts[point[2]])) for point in points]
+    if any(not output.any() for *_, output in points):
+        raise QuantizationError(f"{float_dir}: the transformer's output is all zero: is it trained?")
 
     def measure(model, given):
         cosines = [cosine(model.forward(latents, timesteps, given[prompt]), output)
@@ -91,12 +93,12 @@ def run(float_dir, model_dir, prompts=(), steps=5, seed=1, layers=False, minimum
         return values[0]
 
     def model(transformer=(), text=()):
-        """The float networks but for the quantized one's layers that match."""
+        """The float networks but for the layers that match, which are the quantized model's."""
         weights = dict(original.weights)
-        if transformer:
-            weights["transformer.safetensors"] = quantized.weights["transformer.safetensors"]
-        if text:
-            weights[TEXT_FILE] = quantized.weights[TEXT_FILE]
+        for file, patterns in (("transformer.safetensors", transformer), (TEXT_FILE, text)):
+            weights[file] = {name: (quantized if any(
+                fnmatch.fnmatchcase(name.removesuffix(".weight"), pattern) for pattern in patterns)
+                else original).weights[file][name] for name in weights[file]}
         mixed = ReferenceModel(type(original)(original.description, weights, original.vocabulary))
         if transformer:
             emulate(mixed.transformer, files["transformer.safetensors"], transformer)
@@ -113,11 +115,11 @@ def run(float_dir, model_dir, prompts=(), steps=5, seed=1, layers=False, minimum
     report("text encoder's states int8", (min(similar), sum(similar) / len(similar)))
     if layers:
         for pattern in kinds(files["transformer.safetensors"]):
-            report(f"activations int8 only in {pattern}", measure(model(transformer=(pattern,)), texts))
+            report(f"int8 only in {pattern}", measure(model(transformer=(pattern,)), texts))
         for pattern in kinds(files[TEXT_FILE]):
             encoder = model(text=(pattern,))
             similar = [cosine(encoder.text(prompt), texts[prompt]) for prompt in prompts]
-            report(f"text states, activations int8 only in {pattern}", (min(similar), sum(similar) / len(similar)))
+            report(f"text states, int8 only in {pattern}", (min(similar), sum(similar) / len(similar)))
     if worst < minimum:
         print(f"below {minimum}")
         return 1
