@@ -32,10 +32,10 @@ public enum CheckpointError: Error, Equatable, CustomStringConvertible {
         case .tooShort(let file, let bytes, let needed): "\(file): \(bytes) bytes are too few for \(needed)"
         case .headerTooLong(let file, let bytes, let limit):
             "\(file): the header has \(bytes) bytes, the limit is \(limit)"
-        case .header(let file, let offset, let reason): "\(file): header, byte \(offset): \(reason)"
+        case .header(let file, let offset, let reason): "\(file): header, byte \(offset): \(shown(reason))"
         case .tooManyTensors(let file, let limit): "\(file): more tensors than the limit of \(limit)"
         case .duplicate(let file, let tensor): "\(file): tensor '\(shown(tensor))' is there twice"
-        case .shape(let file, let tensor, let reason): "\(file): tensor '\(shown(tensor))': \(reason)"
+        case .shape(let file, let tensor, let reason): "\(file): tensor '\(shown(tensor))': \(shown(reason))"
         case .byteCount(let file, let tensor, let type, let shape, let bytes):
             "\(file): tensor '\(shown(tensor))': \(type) \(shape) does not take the \(bytes) bytes of its data_offsets"
         case .outOfRange(let file, let tensor, let end, let limit):
@@ -65,8 +65,8 @@ public enum CheckpointError: Error, Equatable, CustomStringConvertible {
 /// A name out of a hostile file, fit for one line of a journal.
 private func shown(_ name: String) -> String {
     let printable = String(
-        String.UnicodeScalarView(name.unicodeScalars.prefix(120).map { $0.properties.isPrintable ? $0 : "?" }))
-    return name.unicodeScalars.count > 120 ? printable + "…" : printable
+        String.UnicodeScalarView(name.unicodeScalars.prefix(256).map { $0.properties.isPrintable ? $0 : "?" }))
+    return name.unicodeScalars.count > 256 ? printable + "…" : printable
 }
 
 extension Unicode.Scalar.Properties {

@@ -55,7 +55,7 @@ struct CheckpointHeader {
             case "data_offsets" where offsets == nil: offsets = try scanner.integers(limit: 2)
             case "dtype", "shape", "data_offsets":
                 throw .shape(file: file, tensor: name, reason: "'\(key)' is there twice")
-            default: throw .shape(file: file, tensor: name, reason: "safetensors has no such field as it names here")
+            default: throw .shape(file: file, tensor: name, reason: "safetensors has no field '\(key)'")
             }
         }
         guard let dtype, let shape, let offsets else {

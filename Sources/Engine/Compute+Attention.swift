@@ -43,7 +43,8 @@ extension Compute {
         let kernel = kernels.attention_f32.unsafelyUnwrapped
         let (strideQ, strideOut) = (strideQ ?? heads * headDim, strideOut ?? heads * headDim)
         let scale = scale ?? 1 / Float(headDim).squareRoot()
-        let block = Self.queryBlock(queries: queries, heads: heads, threads: pool.threads)
+        let block = Self.queryBlock(
+            queries: queries, keys: keys.count, heads: heads, headDim: headDim, threads: pool.threads)
         let blocks = (queries + block - 1) / block
         parallel(chunks: heads * blocks) { chunk in
             let (first, column) = (chunk % blocks * block, chunk / blocks * headDim)
@@ -57,10 +58,11 @@ extension Compute {
         }
     }
 
-    /// Queries of one chunk: 64, fewer when that leaves threads without work, never under 8.
-    static func queryBlock(queries: Int, heads: Int, threads: Int) -> Int {
+    /// Queries of one chunk: 64, fewer when that leaves threads without work or a cancel waiting, never under 8.
+    static func queryBlock(queries: Int, keys: Int, heads: Int, headDim: Int, threads: Int) -> Int {
         var block = 64
-        while block > 8 && heads * ((queries + block - 1) / block) < 4 * threads { block /= 2 }
+        while block > 8 && block * keys * headDim * 2 > largestChunk { block /= 2 }
+        while block > 8 && threads > 1 && heads * ((queries + block - 1) / block) < 4 * threads { block /= 2 }
         return block
     }
 }

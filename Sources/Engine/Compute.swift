@@ -31,10 +31,12 @@ public final class Compute: Sendable {
 
     /// Splits `0 ..< count` into ranges of about equal work and runs `body` for each on the pool.
     ///
-    /// - Parameter cost: of one element, in floats touched; small totals stay on the calling thread.
+    /// - Parameter cost: of one element, in floats touched or multiplied; small totals stay on the calling thread.
     public func parallel(count: Int, cost: Int, _ body: (_ range: Range<Int>) -> Void) {
         guard count > 0 else { return }
-        let grain = max(1, Self.floatsPerChunk / max(cost, 1), count / (pool.threads * 8))
+        let cost = max(cost, 1)
+        let share = max(Self.smallestChunk / cost, count / (pool.threads * 8))
+        let grain = max(1, min(share, Self.largestChunk / cost))
         let chunks = (count + grain - 1) / grain
         parallel(chunks: chunks) { chunk in
             body(chunk * grain..<min((chunk + 1) * grain, count))
@@ -42,7 +44,9 @@ public final class Compute: Sendable {
     }
 
     /// Below this a hand-over to another thread costs more than it saves.
-    private static let floatsPerChunk = 8192
+    private static let smallestChunk = 8192
+    /// Above this a cancel would wait too long: tens of milliseconds of plain C.
+    static let largestChunk = 32 << 20
 }
 
 /// One vector of floats per row, chosen by index: distinct timesteps are embedded once, rows say which is theirs.

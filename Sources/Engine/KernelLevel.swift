@@ -7,9 +7,10 @@ public struct KernelLevel: Sendable, Hashable, CustomStringConvertible {
     let value: ck_level
 
     private init?(_ value: ck_level) {
-        guard ck_level_supported(value) == 1, ck_kernels_at(value) != nil, let name = ck_level_name(value) else {
-            return nil
-        }
+        // A table that says it is another level would be a silent fallback.
+        guard ck_level_supported(value) == 1, let table = ck_kernels_at(value), table.pointee.level == value,
+            let name = ck_level_name(value)
+        else { return nil }
         self.value = value
         self.name = String(cString: name)
     }

@@ -44,6 +44,9 @@ public final class ThreadPool: Sendable {
         shared.run(chunks: chunks, alone: threads == 1, body)
     }
 
+    /// How many CPUs this process may run on.
+    public static var availableCPUs: Int { Int(cl_affinity_count()) }
+
     /// Chunks finished since the start: the watchdog reads it.
     public var progress: UInt64 { shared.finished.load(ordering: .relaxed) }
 }
@@ -72,7 +75,8 @@ private struct PoolJob {
 /// What the workers and the caller share. Unchecked: `job` is written between runs and read under a claim, the
 /// pthread objects are made for sharing, everything else is atomic.
 private final class PoolState: @unchecked Sendable {
-    private static let spins = 4000
+    /// How long an idle thread looks for work before it sleeps: longer than the gap between two operations.
+    private static let spinNanoseconds: UInt64 = 40_000
 
     private let claims = Atomic<UInt64>(0)
     private let unfinished = Atomic<Int>(0)
@@ -168,10 +172,7 @@ private final class PoolState: @unchecked Sendable {
 
     /// Every chunk is claimed by now: only those that others hold are waited for.
     private func waitForOthers() {
-        for _ in 0..<Self.spins {
-            if unfinished.load(ordering: .acquiring) == 0 { return }
-            cl_pause()
-        }
+        if Self.spin(until: { unfinished.load(ordering: .acquiring) == 0 }) { return }
         pthread_mutex_lock(lock)
         callerSleeps.store(true, ordering: .sequentiallyConsistent)
         while unfinished.load(ordering: .sequentiallyConsistent) != 0 { pthread_cond_wait(done, lock) }
@@ -189,21 +190,30 @@ private final class PoolState: @unchecked Sendable {
     }
 
     private var hasWork: Bool {
+        // Sequentially consistent: `run` stores claims, then reads `sleepers`; a sleeper does the reverse.
         let now = Claims(word: claims.load(ordering: .sequentiallyConsistent))
         return now.next < now.count
     }
 
     private func waitForWork() {
-        for _ in 0..<Self.spins {
-            let now = Claims(word: claims.load(ordering: .relaxed))
-            if now.next < now.count { return }
-            cl_pause()
-        }
+        if Self.spin(until: { hasWork || stopping.load(ordering: .relaxed) }) { return }
         pthread_mutex_lock(lock)
         sleepers.wrappingAdd(1, ordering: .sequentiallyConsistent)
         while !hasWork && !stopping.load(ordering: .relaxed) { pthread_cond_wait(work, lock) }
         sleepers.wrappingSubtract(1, ordering: .sequentiallyConsistent)
         pthread_mutex_unlock(lock)
+    }
+
+    /// True as soon as `condition` holds, false when it did not within `spinNanoseconds`.
+    private static func spin(until condition: () -> Bool) -> Bool {
+        let deadline = monotonicNanoseconds() + spinNanoseconds
+        repeat {
+            for _ in 0..<16 {
+                if condition() { return true }
+                cl_pause()
+            }
+        } while monotonicNanoseconds() < deadline
+        return false
     }
 
     func stop() {
@@ -212,6 +222,12 @@ private final class PoolState: @unchecked Sendable {
         pthread_cond_broadcast(work)
         pthread_mutex_unlock(lock)
     }
+}
+
+private func monotonicNanoseconds() -> UInt64 {
+    var now = timespec()
+    clock_gettime(CLOCK_MONOTONIC, &now)
+    return UInt64(now.tv_sec) * 1_000_000_000 + UInt64(now.tv_nsec)
 }
 
 /// A function of this file, isolated to nothing: a thread closure formed in a `@MainActor` context dies with SIGILL.

@@ -1,0 +1,304 @@
+import Glibc
+import Testing
+
+@testable import Engine
+
+@Suite struct ComputeTests {
+    struct AttentionCase: CustomTestStringConvertible, Sendable {
+        var queries: Int
+        var keys: Int
+        var heads: Int
+        var headDim: Int
+        var testDescription: String { "\(queries)q \(keys)k \(heads)h\(headDim)" }
+    }
+
+    /// Heads side by side in rows that are wider than they are, a bias, and scores that reach far from zero.
+    @Test(
+        arguments: [
+            AttentionCase(queries: 1, keys: 1, heads: 1, headDim: 16),
+            AttentionCase(queries: 13, keys: 65, heads: 3, headDim: 64),
+            AttentionCase(queries: 130, keys: 129, heads: 2, headDim: 48),
+            AttentionCase(queries: 5, keys: 7, heads: 12, headDim: 32),
+        ], [true, false])
+    func attentionAgreesWithDouble(_ c: AttentionCase, biased: Bool) {
+        var generator = SeededGenerator(seed: UInt64(c.queries))
+        let width = c.heads * c.headDim
+        let (strideQ, strideK, strideV, strideOut) = (width + 5, 2 * width, width + 16, width + 1)
+        let q = generator.floats(c.queries * strideQ, in: -4...4)
+        let k = generator.floats(c.keys * strideK, in: -4...4)
+        let v = generator.floats(c.keys * strideV)
+        let bias = generator.floats(c.keys, in: 0...3)
+        var expected = [Double](repeating: 0, count: c.queries * width)
+        for head in 0..<c.heads {
+            for i in 0..<c.queries {
+                var scores = (0..<c.keys).map { j -> Double in
+                    var sum = 0.0
+                    for d in head * c.headDim..<(head + 1) * c.headDim {
+                        sum += Double(q[i * strideQ + d]) * Double(k[j * strideK + d])
+                    }
+                    return sum / Double(c.headDim).squareRoot() + (biased ? Double(bias[j]) : 0)
+                }
+                let largest = scores.max()!
+                scores = scores.map { exp($0 - largest) }
+                let total = scores.reduce(0, +)
+                for d in head * c.headDim..<(head + 1) * c.headDim {
+                    expected[i * width + d] =
+                        (0..<c.keys).reduce(0.0) {
+                            $0 + scores[$1] * Double(v[$1 * strideV + d])
+                        } / total
+                }
+            }
+        }
+        func run(_ compute: Compute) -> [Float] {
+            var out = [Float](repeating: 9, count: c.queries * strideOut)
+            k.withUnsafeBufferPointer { k in
+                v.withUnsafeBufferPointer { v in
+                    bias.withUnsafeBufferPointer { bias in
+                        let keys = KeysAndValues(
+                            k: k.baseAddress!, strideK: strideK, v: v.baseAddress!, strideV: strideV, count: c.keys,
+                            bias: biased ? bias.baseAddress : nil)
+                        compute.attention(
+                            q, queries: c.queries, strideQ: strideQ, keys: keys, heads: c.heads, headDim: c.headDim,
+                            into: &out, strideOut: strideOut)
+                    }
+                }
+            }
+            for i in 0..<c.queries { #expect(out[i * strideOut + width] == 9) }
+            return (0..<c.queries).flatMap { out[$0 * strideOut..<$0 * strideOut + width] }
+        }
+        let reference = run(Compute(level: .reference, pool: ThreadPool(threads: 1)))
+        #expect(relativeError(reference, expected) < 2e-5)
+        for compute in computes() { #expect(bits(run(compute)) == bits(reference), "\(compute.level)") }
+    }
+
+    struct ConvolutionCase: CustomTestStringConvertible, Sendable {
+        var height: Int
+        var width: Int
+        var inputs: Int
+        var past: Int
+        var outputs: Int
+        var kernel: Int
+        var stride: Int
+        var testDescription: String {
+            "\(height)x\(width)x\(inputs)+\(past)->\(outputs) \(kernel)x\(kernel)/\(stride)"
+        }
+    }
+
+    @Test(
+        arguments: [
+            ConvolutionCase(height: 1, width: 1, inputs: 1, past: 0, outputs: 1, kernel: 3, stride: 1),
+            ConvolutionCase(height: 9, width: 7, inputs: 5, past: 0, outputs: 3, kernel: 3, stride: 1),
+            ConvolutionCase(height: 8, width: 10, inputs: 16, past: 16, outputs: 32, kernel: 3, stride: 1),
+            ConvolutionCase(height: 7, width: 6, inputs: 8, past: 0, outputs: 20, kernel: 3, stride: 2),
+            ConvolutionCase(height: 8, width: 9, inputs: 12, past: 4, outputs: 17, kernel: 1, stride: 1),
+            ConvolutionCase(height: 5, width: 5, inputs: 3, past: 0, outputs: 16, kernel: 1, stride: 2),
+        ], [true, false])
+    func convolutionAgreesWithDouble(_ c: ConvolutionCase, extras: Bool) throws {
+        var generator = SeededGenerator(seed: UInt64(c.height * 100 + c.outputs))
+        let (channels, padded) = (c.inputs + c.past, (c.outputs + 15) / 16 * 16)
+        var weight = generator.floats(c.kernel * c.kernel * channels * padded)
+        for index in weight.indices where index % padded >= c.outputs { weight[index] = 0 }
+        let bias = (0..<padded).map { $0 < c.outputs ? Float($0) / 10 - 1 : 0 }
+        var writer = CheckpointWriter()
+        writer.add("c.weight", weight, [c.kernel, c.kernel, channels, padded])
+        if extras { writer.add("c.bias", bias, [padded]) }
+        let convolution = try Convolution(
+            try writer.checkpoint(), "c", in: c.inputs, pastIn: c.past, out: c.outputs, kernel: c.kernel,
+            stride: c.stride, bias: extras)
+        let input = generator.floats(c.height * c.width * c.inputs)
+        let past = generator.floats(c.height * c.width * c.past)
+        let (outHeight, outWidth) = (convolution.outputSide(c.height), convolution.outputSide(c.width))
+        let residual = generator.floats(outHeight * outWidth * c.outputs)
+        var expected: [Double] = []
+        for y in 0..<outHeight {
+            for x in 0..<outWidth {
+                for o in 0..<c.outputs {
+                    var sum = extras ? Double(bias[o]) : 0
+                    for ky in 0..<c.kernel {
+                        for kx in 0..<c.kernel {
+                            let (sy, sx) = (y * c.stride + ky - c.kernel / 2, x * c.stride + kx - c.kernel / 2)
+                            guard (0..<c.height).contains(sy), (0..<c.width).contains(sx) else { continue }
+                            for i in 0..<channels {
+                                let pixel = sy * c.width + sx
+                                let value =
+                                    i < c.inputs ? input[pixel * c.inputs + i] : past[pixel * c.past + i - c.inputs]
+                                sum +=
+                                    Double(value) * Double(weight[((ky * c.kernel + kx) * channels + i) * padded + o])
+                            }
+                        }
+                    }
+                    if extras { sum = max(0, sum + Double(residual[(y * outWidth + x) * c.outputs + o])) }
+                    expected.append(sum)
+                }
+            }
+        }
+        func run(_ compute: Compute) -> [Float] {
+            var output = [Float](repeating: .nan, count: expected.count)
+            past.withUnsafeBufferPointer { past in
+                residual.withUnsafeBufferPointer { residual in
+                    convolution(
+                        input, past: c.past > 0 ? past.baseAddress : nil, height: c.height, width: c.width,
+                        residual: extras ? residual.baseAddress : nil, into: &output,
+                        activation: extras ? .relu : .none, compute: compute)
+                }
+            }
+            return output
+        }
+        let reference = run(Compute(level: .reference, pool: ThreadPool(threads: 1)))
+        #expect(relativeError(reference, expected) < 1e-5)
+        for compute in computes() { #expect(bits(run(compute)) == bits(reference), "\(compute.level)") }
+    }
+
+    @Test func convolutionRefusesWhatDoesNotFit() throws {
+        var writer = CheckpointWriter()
+        writer.add("c.weight", [Float](repeating: 0, count: 9 * 4 * 16), [3, 3, 4, 16])
+        let checkpoint = try writer.checkpoint()
+        func message(_ inputs: Int, _ outputs: Int, kernel: Int, stride: Int = 1, bias: Bool = false) -> String {
+            let error = #expect(throws: CheckpointError.self) {
+                try Convolution(checkpoint, "c", in: inputs, out: outputs, kernel: kernel, stride: stride, bias: bias)
+            }
+            return error?.description.replacing(checkpoint.path + ": ", with: "") ?? ""
+        }
+        #expect(message(4, 17, kernel: 3) == "tensor 'c.weight' has shape [3, 3, 4, 16], expected [3, 3, 4, 32]")
+        #expect(message(4, 16, kernel: 5) == "layer 'c': kernel is 5, allowed is 1 or 3")
+        #expect(message(4, 16, kernel: 3, stride: 3) == "layer 'c': stride is 3, allowed is 1 or 2")
+        #expect(message(0, 16, kernel: 3) == "layer 'c': input channels is 0, allowed is 1...65536")
+        #expect(message(4, 16, kernel: 3, bias: true) == "there is no tensor 'c.bias'")
+        _ = try Convolution(checkpoint, "c", in: 4, out: 9, kernel: 3, bias: false)
+    }
+
+    /// Rows of two kinds, each modulated by the vectors its index names.
+    @Test func layerNormIsModulatedPerRow() {
+        let (rows, width, eps) = (300, 75, Float(1e-6))
+        var generator = SeededGenerator(seed: 5)
+        let x = generator.floats(rows * width, in: -3...5)
+        let (gamma, beta) = (generator.floats(width), generator.floats(width))
+        let vectors = generator.floats(2 * 2 * width)
+        let index = (0..<rows).map { Int32($0 % 3 == 0 ? 1 : 0) }
+        var expected: [Double] = []
+        for r in 0..<rows {
+            let row = x[r * width..<(r + 1) * width].map(Double.init)
+            let mean = row.reduce(0, +) / Double(width)
+            let variance = row.reduce(0) { $0 + ($1 - mean) * ($1 - mean) } / Double(width)
+            for i in 0..<width {
+                let normal =
+                    (row[i] - mean) / (variance + Double(eps)).squareRoot() * Double(gamma[i]) + Double(beta[i])
+                let base = Int(index[r]) * 2 * width
+                expected.append(normal * (1 + Double(vectors[base + i])) + Double(vectors[base + width + i]))
+            }
+        }
+        func run(_ compute: Compute) -> [Float] {
+            var y = x
+            vectors.withUnsafeBufferPointer { vectors in
+                index.withUnsafeBufferPointer { index in
+                    gamma.withUnsafeBufferPointer { gamma in
+                        beta.withUnsafeBufferPointer { beta in
+                            y.withUnsafeMutableBufferPointer { y in
+                                let scale = RowVectors(
+                                    vectors.baseAddress!, stride: 2 * width, index: index.baseAddress)
+                                var shift = scale
+                                shift.base += width
+                                compute.layerNorm(
+                                    y.baseAddress!, rows: rows, width: width, eps: eps, gamma: gamma.baseAddress,
+                                    beta: beta.baseAddress, scale: scale, shift: shift, into: y.baseAddress!)
+                            }
+                        }
+                    }
+                }
+            }
+            return y
+        }
+        let reference = run(Compute(level: .reference, pool: ThreadPool(threads: 1)))
+        #expect(relativeError(reference, expected) < 1e-5)
+        for compute in computes() { #expect(bits(run(compute)) == bits(reference), "\(compute.level)") }
+    }
+
+    @Test func rowOperationsAgreeWithDouble() {
+        let (rows, heads, headDim) = (211, 3, 32)
+        let width = heads * headDim
+        let stride = width + 7
+        var generator = SeededGenerator(seed: 6)
+        let x = generator.floats(rows * stride, in: -3...3)
+        let gamma = generator.floats(width)
+        let angles = generator.floats(rows * headDim / 2, in: -10...10)
+        let (cosines, sines) = (angles.map(Elementary.cos), angles.map(Elementary.sin))
+        let gates = generator.floats(2 * width)
+        let index = (0..<rows).map { Int32($0 & 1) }
+        var expected: [Double] = []
+        for r in 0..<rows {
+            let row = (0..<width).map { Double(x[r * stride + $0]) }
+            let scale = 1 / (row.reduce(0) { $0 + $1 * $1 } / Double(width) + 1e-6).squareRoot()
+            let normal = (0..<width).map { row[$0] * scale * Double(gamma[$0]) }
+            for pair in 0..<width / 2 {
+                let angle = Double(angles[r * headDim / 2 + pair % (headDim / 2)])
+                let (a, b) = (normal[2 * pair], normal[2 * pair + 1])
+                let rotated = [a * cos(angle) - b * sin(angle), a * sin(angle) + b * cos(angle)]
+                for half in 0..<2 {
+                    let column = 2 * pair + half
+                    let sum = row[column] + rotated[half] * Double(gates[Int(index[r]) * width + column])
+                    expected.append(tanh((0.25 * sum + 2 * row[column]) / 3) * 3)
+                }
+            }
+        }
+        func run(_ compute: Compute) -> [Float] {
+            var normal = [Float](repeating: 0, count: rows * width)
+            compute.rmsNorm(x, rows: rows, width: width, strideX: stride, eps: 1e-6, gamma: gamma, into: &normal)
+            compute.rotary(&normal, rows: rows, heads: heads, headDim: headDim, cos: cosines, sin: sines)
+            var y = (0..<rows).flatMap { x[$0 * stride..<$0 * stride + width] }
+            var result = y
+            gates.withUnsafeBufferPointer { gates in
+                index.withUnsafeBufferPointer { index in
+                    compute.addGated(
+                        normal, gate: RowVectors(gates.baseAddress!, stride: width, index: index.baseAddress),
+                        rows: rows, width: width, to: &y)
+                }
+            }
+            compute.axpby(0.25, y, 2, &result, count: rows * width)
+            result.withUnsafeMutableBufferPointer {
+                compute.softClamp($0.baseAddress!, count: rows * width, into: $0.baseAddress!)
+            }
+            return result
+        }
+        let reference = run(Compute(level: .reference, pool: ThreadPool(threads: 1)))
+        #expect(relativeError(reference, expected) < 1e-5)
+        for compute in computes() { #expect(bits(run(compute)) == bits(reference), "\(compute.level)") }
+    }
+
+    @Test func activatesElementByElement() {
+        var generator = SeededGenerator(seed: 7)
+        let x = generator.floats(10_001, in: -6...6)
+        for activation in Activation.allCases {
+            func run(_ compute: Compute) -> [Float] {
+                var y = [Float](repeating: .nan, count: x.count)
+                compute.activate(x, count: x.count, activation, into: &y)
+                return y
+            }
+            let reference = run(Compute(level: .reference, pool: ThreadPool(threads: 1)))
+            if activation == .silu {
+                #expect(relativeError(reference, x.map { Double($0) / (1 + exp(-Double($0))) }) < 1e-5)
+            }
+            for compute in computes() { #expect(bits(run(compute)) == bits(reference), "\(compute.level)") }
+        }
+    }
+
+    @Test(arguments: [1, 4]) func splitsRangesOnce(threads: Int) {
+        let compute = Compute(level: .reference, pool: ThreadPool(threads: threads))
+        for (count, cost) in [(0, 1), (1, 1), (17, 0), (1000, 1 << 30), (100_000, 3), (5, Int.max)] {
+            let hits = UnsafeMutablePointer<UInt8>.allocate(capacity: count + 1)
+            defer { hits.deallocate() }
+            hits.update(repeating: 0, count: count + 1)
+            compute.parallel(count: count, cost: cost) { for i in $0 { hits[i] += 1 } }
+            #expect((0..<count).allSatisfy { hits[$0] == 1 } && hits[count] == 0)
+        }
+    }
+
+    /// A chunk of the largest attention stays short enough for a cancel within 250 ms, even in plain C.
+    @Test func boundsTheWorkOfAChunk() {
+        for keys in [1, 1000, 32_760] {
+            for headDim in [16, 128, 256] {
+                let block = Compute.queryBlock(queries: 32_760, keys: keys, heads: 12, headDim: headDim, threads: 4)
+                #expect(block >= 8 && (block == 8 || block * keys * headDim * 2 <= Compute.largestChunk))
+            }
+        }
+    }
+}

@@ -1,0 +1,141 @@
+import Glibc
+import Synchronization
+import Testing
+
+@testable import Engine
+
+@Suite struct ThreadPoolTests {
+    @Test(arguments: 1...8) func runsEveryChunkOnce(threads: Int) {
+        let pool = ThreadPool(threads: threads)
+        #expect(pool.threads == threads)
+        var generator = SeededGenerator(seed: UInt64(threads))
+        let hits = UnsafeMutablePointer<Int>.allocate(capacity: 400)
+        defer { hits.deallocate() }
+        var total = 0
+        for epoch in 0..<600 {
+            let chunks = epoch % 7 == 0 ? threads : Int.random(in: 0...400, using: &generator)
+            hits.update(repeating: 0, count: 400)
+            // Plain memory, written by whoever has the chunk and read after the run: the sanitizer checks the hand-over.
+            pool.run(chunks: chunks) { hits[$0] += 1 }
+            #expect((0..<400).allSatisfy { hits[$0] == ($0 < chunks ? 1 : 0) })
+            total += chunks
+        }
+        #expect(pool.progress == UInt64(total))
+    }
+
+    @Test func runsMoreChunksThanAClaimCounts() {
+        let pool = ThreadPool(threads: 3)
+        for chunks in [65_534, 65_535, 65_536, 65_537, 200_001] {
+            let hits = UnsafeMutablePointer<UInt8>.allocate(capacity: chunks)
+            defer { hits.deallocate() }
+            hits.update(repeating: 0, count: chunks)
+            pool.run(chunks: chunks) { hits[$0] += 1 }
+            #expect((0..<chunks).allSatisfy { hits[$0] == 1 })
+        }
+    }
+
+    /// Workers that went to sleep between runs are woken for each.
+    @Test func wakesSleepers() {
+        let pool = ThreadPool(threads: 4)
+        let sum = Atomic<Int>(0)
+        for _ in 0..<60 {
+            usleep(1000)
+            pool.run(chunks: 16) { chunk in
+                usleep(50)
+                sum.wrappingAdd(chunk, ordering: .relaxed)
+            }
+        }
+        #expect(sum.load(ordering: .relaxed) == 60 * 120)
+    }
+
+    @Test func sharesTheWork() {
+        let pool = ThreadPool(threads: 4)
+        let seen = Mutex<Set<pthread_t>>([])
+        for _ in 0..<20 where seen.withLock({ $0.count }) < 4 {
+            pool.run(chunks: 64) { _ in
+                seen.withLock { _ = $0.insert(pthread_self()) }
+                usleep(1000)
+            }
+        }
+        #expect(seen.withLock { $0.count } == 4)
+    }
+
+    @Test func takesRunsOfSeveralThreadsInTurn() async {
+        let pool = ThreadPool(threads: 3)
+        let sum = Atomic<Int>(0)
+        let threads = (0..<3).map { _ in
+            startThread {
+                for _ in 0..<100 { pool.run(chunks: 10) { sum.wrappingAdd($0, ordering: .relaxed) } }
+            }
+        }
+        for thread in threads { pthread_join(thread, nil) }
+        #expect(sum.load(ordering: .relaxed) == 3 * 100 * 45)
+    }
+
+    @Test func startsAndStopsAtAnyMoment() {
+        for round in 0..<100 {
+            let pool = ThreadPool(threads: 1 + round % 4)
+            if round % 2 == 0 { pool.run(chunks: round) { _ in } }
+        }
+    }
+
+    /// A watched, idle process: the workers do not run at all.
+    @Test func sleepsWhileIdle() async {
+        await #expect(processExitsWith: .success) {
+            let pool = ThreadPool(threads: 4)
+            pool.run(chunks: 100) { _ in usleep(10) }
+            usleep(200_000)
+            let before = try contextSwitches(ofThreads: "compute")
+            try #require(before.count == 3)
+            usleep(400_000)
+            #expect(try contextSwitches(ofThreads: "compute") == before)
+            #expect(pool.progress == 100)
+        }
+    }
+
+    @Test func refusesAPoolOfNoThreads() async {
+        await #expect(processExitsWith: .failure) { _ = ThreadPool(threads: 0) }
+    }
+}
+
+/// Voluntary and involuntary switches of every thread with this name, from /proc.
+func contextSwitches(ofThreads name: String) throws -> [[String]] {
+    let directory = try #require(opendir("/proc/self/task"))
+    defer { closedir(directory) }
+    var result: [[String]] = []
+    while let entry = readdir(directory) {
+        let task = withUnsafePointer(to: &entry.pointee.d_name) {
+            $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+        }
+        guard Int(task) != nil, let status = readText("/proc/self/task/\(task)/status") else { continue }
+        let lines = status.split(separator: "\n")
+        guard lines.contains("Name:\t\(name)") else { continue }
+        result.append([task] + lines.filter { $0.contains("ctxt_switches") }.map(String.init))
+    }
+    return result.sorted { $0[0] < $1[0] }
+}
+
+func readText(_ path: String) -> String? {
+    let descriptor = open(path, O_RDONLY)
+    guard descriptor >= 0 else { return nil }
+    defer { close(descriptor) }
+    var bytes = [UInt8](repeating: 0, count: 65_536)
+    let count = read(descriptor, &bytes, bytes.count)
+    return count < 0 ? nil : String(decoding: bytes[0..<count], as: UTF8.self)
+}
+
+final class ThreadBody {
+    let body: () -> Void
+    init(_ body: @escaping () -> Void) { self.body = body }
+}
+
+func startThread(_ body: @escaping @Sendable () -> Void) -> pthread_t {
+    var thread = pthread_t()
+    pthread_create(
+        &thread, nil,
+        { context in
+            Unmanaged<ThreadBody>.fromOpaque(context!).takeRetainedValue().body()
+            return nil
+        }, Unmanaged.passRetained(ThreadBody(body)).toOpaque())
+    return thread
+}
