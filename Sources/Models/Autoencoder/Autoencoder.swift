@@ -1,0 +1,80 @@
+import Engine
+import Video
+
+/// The decoder of an autoencoder of TAEHV's graph (reference: madebyollin/taehv, `TAEHV`). Each memory block sees a
+/// frame and the one before it, so that frames come out one after another in constant memory.
+public struct Autoencoder: Sendable {
+    public let configuration: ModelDescription.Autoencoder
+    let first: Convolution
+    let stages: [Stage]
+    let last: Convolution
+
+    /// Memory blocks at one width, then more frames (1x1), more pixels (nearest), and a convolution to the next width.
+    struct Stage: Sendable {
+        let blocks: [MemoryBlock]
+        let grow: Convolution
+        let convolution: Convolution
+        let width: Int
+        let space: Int
+        let time: Int
+    }
+
+    /// taehv.py's `MemBlock`, whose skip is the identity as its widths are equal.
+    struct MemoryBlock: Sendable {
+        let first: Convolution
+        let second: Convolution
+        let third: Convolution
+    }
+
+    /// Modules are numbered as upstream's `nn.Sequential`, those without weights included.
+    init(_ checkpoint: Checkpoint, _ configuration: ModelDescription.Autoencoder) throws(CheckpointError) {
+        let decoder = configuration.decoder
+        self.configuration = configuration
+        first = try Convolution(
+            checkpoint, "decoder.1", in: configuration.latentChannels, out: decoder.widths[0], kernel: 3)
+        var index = 3
+        var stages: [Stage] = []
+        for stage in decoder.blocks.indices {
+            let (width, next) = (decoder.widths[stage], decoder.widths[stage + 1])
+            var blocks: [MemoryBlock] = []
+            for _ in 0..<decoder.blocks[stage] {
+                blocks.append(try MemoryBlock(checkpoint, "decoder.\(index)", width: width))
+                index += 1
+            }
+            let time = decoder.time[stage]
+            stages.append(
+                Stage(
+                    blocks: blocks,
+                    grow: try Convolution(
+                        checkpoint, "decoder.\(index + 1).conv", in: width, out: width * time, kernel: 1, bias: false),
+                    convolution: try Convolution(
+                        checkpoint, "decoder.\(index + 2)", in: width, out: next, kernel: 3, bias: false),
+                    width: width, space: decoder.space[stage], time: time))
+            index += 3
+        }
+        self.stages = stages
+        let pixels = configuration.imageChannels * configuration.patchSize * configuration.patchSize
+        last = try Convolution(
+            checkpoint, "decoder.\(index + 1)", in: decoder.widths[decoder.widths.count - 1], out: pixels, kernel: 3)
+    }
+
+    /// The picture's size for latents of this height and width.
+    public func size(latentHeight: Int, latentWidth: Int) throws(ModelError) -> Size {
+        let factor = configuration.spaceFactor
+        guard latentHeight > 0, latentWidth > 0, latentHeight <= Size.maximumSide, latentWidth <= Size.maximumSide,
+            let size = Size(width: latentWidth * factor, height: latentHeight * factor)
+        else {
+            throw .shape(
+                "latents of \(latentWidth)x\(latentHeight); sides of pictures are 1...\(Size.maximumSide) pixels")
+        }
+        return size
+    }
+}
+
+extension Autoencoder.MemoryBlock {
+    init(_ checkpoint: Checkpoint, _ name: String, width: Int) throws(CheckpointError) {
+        first = try Convolution(checkpoint, "\(name).conv.0", in: width, pastIn: width, out: width, kernel: 3)
+        second = try Convolution(checkpoint, "\(name).conv.2", in: width, out: width, kernel: 3)
+        third = try Convolution(checkpoint, "\(name).conv.4", in: width, out: width, kernel: 3)
+    }
+}

@@ -1,0 +1,33 @@
+/// Channels first to channels last: `source` is `[channels, pixels]` with `channelStride` floats between channels.
+func interleave(
+    _ source: UnsafePointer<Float>, channels: Int, channelStride: Int, pixels: Int,
+    into target: UnsafeMutablePointer<Float>
+) {
+    for channel in 0..<channels {
+        let plane = source + channel * channelStride
+        for pixel in 0..<pixels { target[pixel * channels + channel] = plane[pixel] }
+    }
+}
+
+/// torch's `PixelShuffle` of three colours, channels last: `source` is `[height, width, 3 * factor * factor]`. `write`
+/// gets every value of `[height * factor, width * factor, 3]` with its index.
+func shufflePixels(
+    _ source: UnsafePointer<Float>, height: Int, width: Int, factor: Int,
+    _ write: (_ index: Int, _ value: Float) -> Void
+) {
+    let area = factor * factor
+    for row in 0..<height * factor {
+        for column in 0..<width * factor {
+            let place = source + (row / factor * width + column / factor) * 3 * area
+            let sub = row % factor * factor + column % factor
+            let index = (row * width * factor + column) * 3
+            for colour in 0..<3 { write(index + colour, place[colour * area + sub]) }
+        }
+    }
+}
+
+/// 0...1 to 0...255, half to even; what lies outside is clamped, NaN is black.
+func rounded(_ value: Float) -> UInt8 {
+    guard value > 0 else { return 0 }
+    return value >= 1 ? 255 : UInt8((value * 255).rounded(.toNearestOrEven))
+}
