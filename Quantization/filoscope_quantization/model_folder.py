@@ -239,6 +239,8 @@ def write_model_folder(checkpoint, folder, quantize=True, keep_float=(), metadat
     """Writes a model folder and returns the quantized matrices' errors. model.json comes last, so that a folder that
     has one is whole; the same checkpoint gives the same bytes."""
     folder = Path(folder)
+    if (folder / "config.json").exists():
+        raise QuantizationError(f"{folder}: is a checkpoint folder, whose files would be overwritten")
     folder.mkdir(parents=True, exist_ok=True)
     description, layers_of = checkpoint.description, networks(checkpoint.description)
     unmatched = [pattern for pattern in keep_float if not any(

@@ -216,3 +216,11 @@ def test_a_wrong_description_is_refused(folder, capsys, section, name, value, me
 def test_a_config_that_is_no_object_is_refused(folder, capsys, content):
     (folder.write() / "config.json").write_text(content)
     assert "config.json" in refused(folder, capsys)
+
+
+def test_a_checkpoint_is_not_overwritten(folder, capsys):
+    path = folder.write()
+    before = (path / "transformer.safetensors").read_bytes()
+    assert main(["convert", str(path), str(path)]) == 1
+    assert "would be overwritten" in capsys.readouterr().err
+    assert (path / "transformer.safetensors").read_bytes() == before
