@@ -1,4 +1,4 @@
-"""Makes Filoscope's model folders: converts and quantizes float checkpoints, inspects them, writes reference results."""
+"""Makes Filoscope's model folders: converts, quantizes and inspects them, and writes reference results."""
 
 
 class QuantizationError(Exception):

@@ -54,8 +54,8 @@ def inspect(path, against=None, text_encoder=None):
               (f"{'error':>8} {'worst':>8} " if errors else "") + "name")
         for name in file:
             offset = file.offset(name)
-            line = f"  {offset:>10} {min(offset & -offset, 4096):>5} {file.byte_count(name):>10} {file.dtype(name):5} " \
-                   f"{'x'.join(map(str, file.shape(name))):24} "
+            line = f"  {offset:>10} {min(offset & -offset, 4096):>5} {file.byte_count(name):>10} " \
+                   f"{file.dtype(name):5} {'x'.join(map(str, file.shape(name))):24} "
             if errors:
                 error = errors.get((file_path.name, name))
                 line += f"{error.relative:8.5f} {error.worst_row:8.5f} " if error else " " * 18

@@ -133,8 +133,8 @@ def complete(description):
 
 
 def upstream_name(name, file):
-    """Upstream's TAEHV unshuffles pixels outside its encoder. Where a checkpoint has that as the encoder's module 0, the
-    others are numbered one higher."""
+    """Upstream's TAEHV unshuffles pixels outside its encoder. Where a checkpoint has that as the encoder's module 0,
+    the others are numbered one higher."""
     head, _, rest = name.partition(".")
     if head != "encoder" or "encoder.0.weight" in file or "encoder.1.weight" not in file:
         return name
