@@ -17,8 +17,8 @@ from .tensor_file import write_atomically, write_tensor_file
 GOLDEN_VERSION = "1"
 PROMPT = "a red fox jumps"
 VOCABULARY = ("[PAD] [UNK] [CLS] [SEP] [MASK] a an the in on of , . ! ? red blue green big small fox cat dog apple "
-              "star moon rocket jump run spin float fall ##s ##ing ##ed ##n sea sky field snow forest night and with while "
-              "over under left right up down slow fast quick ##ly ##er b c d ##a ##b ##c 1 2 3").split()
+              "star moon rocket jump run spin float fall ##s ##ing ##ed ##n sea sky field snow forest night and "
+              "with while over under left right up down slow fast quick ##ly ##er b c d ##a ##b ##c 1 2 3").split()
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The reference implementations: diffusers, transformers, and a plain torch TAEHV; float32, no batch dimension outside."""
+"""The reference implementations: diffusers, transformers, a plain torch TAEHV. Float32, unbatched."""
 
 import os
 import tempfile
