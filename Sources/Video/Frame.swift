@@ -10,4 +10,11 @@ public struct Frame: Sendable, Equatable {
         self.size = size
         self.pixels = pixels
     }
+
+    /// SHA-256 of the pixels of `frames` one after another: the same frames have the same hash, whatever container they came in.
+    public static func sha256(of frames: [Frame]) -> String {
+        var hash = SHA256()
+        for frame in frames { hash.update(frame.pixels) }
+        return hash.finalize()
+    }
 }

@@ -1,0 +1,147 @@
+import Glibc
+
+/// Why a file operation failed: `errno`, and what was done to which file.
+struct FileError: Error, Equatable {
+    var operation: String
+    var path: String
+    var code: Int32
+
+    var message: String { "\(operation) \(path): \(String(cString: strerror(code)))" }
+    var isFull: Bool { code == ENOSPC || code == EDQUOT }
+}
+
+/// The system calls that the store is made of. Tests put a failure, or a power cut, before any of them.
+struct FileOperations: Sendable {
+    /// Asked before each operation; throws to make it fail.
+    var before: @Sendable (_ operation: String, _ path: String) throws(FileError) -> Void = { _, _ throws(FileError) in
+    }
+
+    /// Makes `path` hold `bytes` or what it held before, whatever happens: temporary name, fsync, rename, fsync of the folder.
+    func replace(_ path: String, with bytes: [UInt8]) throws(FileError) {
+        let temporary = path + ".tmp"
+        try before("open", temporary)
+        let descriptor = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
+        guard descriptor >= 0 else { throw FileError(operation: "open", path: temporary, code: errno) }
+        do throws(FileError) {
+            try write(bytes, to: descriptor, temporary)
+            try before("fsync", temporary)
+            guard fsync(descriptor) == 0 else { throw FileError(operation: "fsync", path: temporary, code: errno) }
+            close(descriptor)
+        } catch {
+            close(descriptor)
+            unlink(temporary)
+            throw error
+        }
+        try before("rename", path)
+        guard Glibc.rename(temporary, path) == 0 else {
+            let code = errno
+            unlink(temporary)
+            throw FileError(operation: "rename", path: path, code: code)
+        }
+        try synchronize(folder: parent(of: path))
+    }
+
+    private func write(_ bytes: [UInt8], to descriptor: Int32, _ path: String) throws(FileError) {
+        var done = 0
+        while done < bytes.count {
+            try before("write", path)
+            let count = bytes.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress! + done, bytes.count - done) }
+            if count > 0 {
+                done += count
+            } else if count == 0 || errno != EINTR {
+                throw FileError(operation: "write", path: path, code: count == 0 ? ENOSPC : errno)
+            }
+        }
+    }
+
+    func makeFolder(_ path: String) throws(FileError) {
+        try before("mkdir", path)
+        if mkdir(path, 0o700) == 0 { return try synchronize(folder: parent(of: path)) }
+        guard errno == EEXIST else { throw FileError(operation: "mkdir", path: path, code: errno) }
+    }
+
+    func synchronize(folder: String) throws(FileError) {
+        try before("fsync", folder)
+        let descriptor = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        guard descriptor >= 0 else { throw FileError(operation: "open", path: folder, code: errno) }
+        defer { close(descriptor) }
+        guard fsync(descriptor) == 0 else { throw FileError(operation: "fsync", path: folder, code: errno) }
+    }
+
+    /// The bytes of a regular file that is no link, at most `limit`.
+    func read(_ path: String, limit: Int) throws(FileError) -> [UInt8] {
+        let descriptor = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK)
+        guard descriptor >= 0 else { throw FileError(operation: "open", path: path, code: errno) }
+        defer { close(descriptor) }
+        var facts = stat()
+        guard fstat(descriptor, &facts) == 0 else { throw FileError(operation: "stat", path: path, code: errno) }
+        guard facts.st_mode & S_IFMT == S_IFREG else { throw FileError(operation: "open", path: path, code: EINVAL) }
+        guard facts.st_size <= limit else { throw FileError(operation: "read", path: path, code: EFBIG) }
+        var bytes = [UInt8](repeating: 0, count: Int(facts.st_size))
+        var done = 0
+        while done < bytes.count {
+            let count = bytes.withUnsafeMutableBytes {
+                Glibc.read(descriptor, $0.baseAddress! + done, $0.count - done)
+            }
+            if count == 0 { break }
+            if count > 0 {
+                done += count
+            } else if errno != EINTR {
+                throw FileError(operation: "read", path: path, code: errno)
+            }
+        }
+        bytes.removeSubrange(done...)
+        return bytes
+    }
+
+    /// Removes a folder and the plain files and links in it.
+    func removeFolder(_ path: String) throws(FileError) {
+        try before("remove", path)
+        for name in names(in: path) { unlink("\(path)/\(name)") }
+        guard rmdir(path) == 0 || errno == ENOENT else { throw FileError(operation: "rmdir", path: path, code: errno) }
+        try synchronize(folder: parent(of: path))
+    }
+
+    func rename(folder: String, to target: String) throws(FileError) {
+        try before("rename", target)
+        guard Glibc.rename(folder, target) == 0 else { throw FileError(operation: "rename", path: target, code: errno) }
+        try synchronize(folder: parent(of: target))
+    }
+
+    /// What is in a folder but `.` and `..`, in the order of names; empty when it can't be read.
+    func names(in folder: String) -> [String] {
+        guard let handle = opendir(folder) else { return [] }
+        defer { closedir(handle) }
+        var names: [String] = []
+        while let entry = readdir(handle) {
+            let name = withUnsafeBytes(of: entry.pointee.d_name) {
+                String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
+            }
+            if name != ".", name != ".." { names.append(name) }
+        }
+        return names.sorted()
+    }
+
+    /// Bytes of a folder's plain files.
+    func size(ofFolder folder: String) -> Int64 {
+        var total: Int64 = 0
+        for name in names(in: folder) {
+            var facts = stat()
+            if lstat("\(folder)/\(name)", &facts) == 0 { total += Int64(facts.st_blocks) * 512 }
+        }
+        return total
+    }
+
+    /// Bytes that may still be written to the file system of `path`.
+    func freeBytes(at path: String) -> Int64 {
+        var facts = statvfs()
+        guard statvfs(path, &facts) == 0 else { return .max }
+        return Int64(
+            clamping: UInt64(facts.f_bavail).multipliedReportingOverflow(by: UInt64(facts.f_frsize)).partialValue)
+    }
+
+    private func parent(of path: String) -> String {
+        guard let slash = path.lastIndex(of: "/") else { return "." }
+        return slash == path.startIndex ? "/" : String(path[..<slash])
+    }
+}

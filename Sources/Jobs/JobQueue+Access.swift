@@ -1,0 +1,150 @@
+extension JobQueue {
+    /// The job when it is there and `peer` may know of it.
+    private func find(_ id: String, _ peer: Peer) throws(JobError) -> Job {
+        guard let job = kept[id]?.job, peer.isAdministrator || job.owner == peer.uid else { throw .notFound }
+        return job
+    }
+
+    private func view(_ job: Job) -> JobView {
+        var job = job
+        guard let run = running, run.job.id == job.id else {
+            let position = job.status == .queued ? waiting.firstIndex(of: job.id) : nil
+            let ahead = averageMilliseconds.flatMap { average in
+                position.map { Int(Double($0 + 1) * average) + (running?.etaMilliseconds ?? 0) }
+            }
+            return JobView(job: job, queuePosition: position, etaMilliseconds: ahead)
+        }
+        job.progress = run.progress
+        return JobView(job: job, queuePosition: nil, etaMilliseconds: run.etaMilliseconds)
+    }
+
+    public func job(_ id: String, peer: Peer) throws(JobError) -> JobView { view(try find(id, peer)) }
+
+    /// A page of what `peer` may see, in the order of acceptance or against it.
+    ///
+    /// - Parameter after: the last id of the page before; `notFound` when there is no such job.
+    public func list(
+        peer: Peer, limit: Int, after: String?, ascending: Bool
+    ) throws(JobError) -> (jobs: [JobView], hasMore: Bool) {
+        var ids = order.filter { id in
+            guard let job = kept[id]?.job else { return false }
+            return peer.isAdministrator || job.owner == peer.uid
+        }
+        if !ascending { ids.reverse() }
+        if let after {
+            guard let place = ids.firstIndex(of: after) else { throw .notFound }
+            ids.removeFirst(place + 1)
+        }
+        let page = ids.prefix(max(0, limit))
+        return (page.compactMap { kept[$0].map { view($0.job) } }, ids.count > page.count)
+    }
+
+    /// Ends a job that is queued (at once) or runs (when it has stopped).
+    public func cancel(_ id: String, peer: Peer) async throws(JobError) -> JobView {
+        var job = try find(id, peer)
+        guard !job.isFinished else { throw .wrongState(job.status, wanted: "queued or in_progress") }
+        if let run = running, run.job.id == id {
+            await cancelRunning(run)
+        } else {
+            waiting.removeAll { $0 == id }
+            fail(&job, JobFailure(code: "cancelled", message: "the video was cancelled"))
+        }
+        return view(try find(id, peer))
+    }
+
+    /// Removes a job and everything of it, cancelling it first.
+    public func delete(_ id: String, peer: Peer) async throws(JobError) {
+        _ = try find(id, peer)
+        if let run = running, run.job.id == id { await cancelRunning(run) }
+        _ = try find(id, peer)
+        try remove(id)
+    }
+
+    /// The frames of a completed video.
+    public func content(_ id: String, peer: Peer) throws(JobError) -> StoredVideo {
+        let job = try find(id, peer)
+        guard job.status == .completed else { throw .wrongState(job.status, wanted: "completed") }
+        guard let frames = store.frames(of: id) else { throw .storage("the stored frames of \(id) can't be read") }
+        return StoredVideo(
+            size: job.request.size, fps: job.request.fps, framesSHA256: job.framesSHA256 ?? "", frames: frames)
+    }
+
+    /// What happens to a job, its present state first.
+    ///
+    /// - Parameter after: the last event the client has seen.
+    public func watch(_ id: String, peer: Peer, after lastEventID: UInt64?) throws(JobError) -> JobWatch {
+        let job = try find(id, peer)
+        let log = events(of: job)
+        guard job.isFinished || log.watchers < limits.subscribers else { throw .quotaExceeded(retryAfter: 5) }
+        let kind: JobEvent.Kind =
+            switch job.status {
+            case .completed: .completed
+            case .failed: .failed
+            case .queued, .inProgress: .progress
+            }
+        let watch = log.watch(after: lastEventID, present: event(for: view(job).job, kind))
+        if job.isFinished { logs[id] = nil }
+        return watch
+    }
+
+    /// The job's newest preview; of a completed video its last frame.
+    public func latestFrame(_ id: String, peer: Peer) throws(JobError) -> LatestFrame {
+        let job = try find(id, peer)
+        guard job.isFinished else { return latestSlot(of: job) }
+        let slot = LatestFrame()
+        if job.status == .completed, let last = store.frames(of: id)?.last {
+            let steps = job.request.steps
+            slot.put(jpeg: last, step: steps, steps: steps, timestamp: wall())
+        }
+        slot.end()
+        return slot
+    }
+
+    /// For the watchdog: answers as long as the queue is not stuck; tells whether work should be advancing.
+    public func ping() -> WatchdogState {
+        running == nil ? .idle : .computing(workCounter: generator.workCounter)
+    }
+
+    public func statistics() -> JobStatistics {
+        var statistics = totals
+        statistics.queued = waiting.count
+        statistics.running = running?.job.id
+        statistics.finished = kept.values.count { $0.job.isFinished }
+        statistics.storeBytes = storeBytes
+        statistics.freeBytes = store.freeBytes
+        statistics.watchers = logs.values.reduce(0) { $0 + $1.watchers }
+        return statistics
+    }
+
+    // MARK: For the queue itself
+
+    func events(of job: Job) -> EventLog {
+        if let log = logs[job.id] { return log }
+        let log = EventLog(
+            epoch: job.attempts, backlog: limits.eventBacklog, subscriberBacklog: limits.subscriberBacklog)
+        logs[job.id] = log
+        return log
+    }
+
+    func latestSlot(of job: Job) -> LatestFrame {
+        if let slot = latest[job.id] { return slot }
+        let slot = LatestFrame()
+        latest[job.id] = slot
+        return slot
+    }
+
+    func event(for job: Job, _ kind: JobEvent.Kind) -> JobEvent {
+        let steps = job.request.steps
+        return JobEvent(
+            id: 0, kind: kind, step: job.status == .completed ? steps : job.progress * steps / 99, steps: steps,
+            frames: job.request.frames, progress: job.progress,
+            etaMilliseconds: running?.job.id == job.id ? running?.etaMilliseconds : nil)
+    }
+}
+
+/// What the watchdog needs to know.
+public enum WatchdogState: Sendable, Equatable {
+    case idle
+    /// The counter must grow from one look to the next.
+    case computing(workCounter: UInt64)
+}

@@ -1,0 +1,88 @@
+import Glibc
+import Synchronization
+import Video
+
+/// One computation of one job: what the computing thread tells and everybody else reads.
+final class Run: GenerationObserver {
+    private struct State {
+        var step = 0
+        var progress: Int
+        /// Seconds between the ends of two steps, averaged.
+        var perStep: Double?
+        var lastStep: Double
+    }
+
+    let job: Job
+    let events: EventLog
+    let latest: LatestFrame
+    private let encode: @Sendable (Frame) throws -> [UInt8]
+    private let cancelled = Atomic<Bool>(false)
+    private let state: Mutex<State>
+    private let started = Run.monotonicSeconds()
+
+    init(
+        job: Job, events: EventLog, latest: LatestFrame, encode: @escaping @Sendable (Frame) throws -> [UInt8]
+    ) {
+        self.job = job
+        self.events = events
+        self.latest = latest
+        self.encode = encode
+        state = Mutex(State(progress: job.progress, lastStep: started))
+    }
+
+    func cancel() { cancelled.store(true, ordering: .relaxed) }
+    var isCancelled: Bool { cancelled.load(ordering: .relaxed) }
+
+    var elapsedMilliseconds: Int { Int((Self.monotonicSeconds() - started) * 1000) }
+    var progress: Int { state.withLock { $0.progress } }
+
+    /// Steps left at the measured pace; the decoder's share is counted as one step.
+    var etaMilliseconds: Int? {
+        state.withLock { state in
+            guard let perStep = state.perStep else { return nil }
+            let passed = Self.monotonicSeconds() - state.lastStep
+            return max(0, Int((Double(job.request.steps - state.step + 1) * perStep - passed) * 1000))
+        }
+    }
+
+    func finished(step: Int, of steps: Int, preview: Frame, previewIndex: Int) {
+        let now = Self.monotonicSeconds()
+        let progress = state.withLock { state in
+            let duration = now - state.lastStep
+            // The first step pays for pages that are not in memory yet.
+            state.perStep = step <= 2 ? duration : (state.perStep ?? duration) * 0.8 + duration * 0.2
+            state.lastStep = now
+            state.step = step
+            // The last hundredth is the decoder's and the disk's.
+            state.progress = max(state.progress, step * 99 / max(steps, 1))
+            return state.progress
+        }
+        let event = JobEvent(
+            id: 0, kind: .progress, step: step, steps: steps, frames: job.request.frames, progress: progress,
+            etaMilliseconds: etaMilliseconds)
+        events.append(event)
+        // A preview that can't be encoded is no reason to lose the video.
+        guard let jpeg = try? encode(preview) else { return }
+        latest.put(jpeg: jpeg, step: step, steps: steps, timestamp: Self.wallSeconds())
+        var picture = event
+        picture.kind = .preview(
+            jpeg: jpeg, width: preview.size.width, height: preview.size.height, frame: previewIndex)
+        events.append(picture)
+    }
+
+    /// The last frame goes to those who look at previews.
+    func show(finalFrame jpeg: [UInt8]) {
+        let steps = job.request.steps
+        latest.put(jpeg: jpeg, step: steps, steps: steps, timestamp: Self.wallSeconds())
+    }
+
+    /// Time that passes in suspension too, and that nobody can set.
+    static func monotonicSeconds() -> Double { seconds(CLOCK_BOOTTIME) }
+    static func wallSeconds() -> Double { seconds(CLOCK_REALTIME) }
+
+    private static func seconds(_ clock: Int32) -> Double {
+        var time = timespec()
+        clock_gettime(clock, &time)
+        return Double(time.tv_sec) + Double(time.tv_nsec) * 1e-9
+    }
+}
