@@ -1,0 +1,83 @@
+import Jobs
+import Models
+import Video
+
+/// Decides what a request leaves open and says what a model can't do. Pure: the same parameters and seed give the
+/// same request.
+struct RequestResolver {
+    /// The longest prompt, in UTF-8 bytes.
+    static let maximumPromptBytes = 2000
+
+    let description: ModelDescription
+    let sizes: [Size]
+
+    init(_ description: ModelDescription) {
+        self.description = description
+        sizes = description.generation.sizes.compactMap { Size($0) }
+    }
+
+    func resolve(_ parameters: VideoParameters) throws(RequestError) -> VideoRequest {
+        let generation = description.generation
+        try check(text: parameters.prompt, field: "prompt", mayBeEmpty: false)
+        try check(text: parameters.negativePrompt ?? "", field: "negative_prompt", mayBeEmpty: true)
+
+        let size = parameters.size ?? sizes[0]
+        guard sizes.contains(size) else {
+            let known = sizes.map(\.description).joined(separator: ", ")
+            throw unsupported("size", "\(description.name) can't make \(size); it makes \(known)")
+        }
+        if let fps = parameters.fps, fps != generation.fps {
+            throw unsupported("fps", "\(description.name) makes \(generation.fps) frames a second, not \(fps)")
+        }
+        let steps = parameters.steps ?? generation.steps.default
+        guard (generation.steps.min...generation.steps.max).contains(steps) else {
+            throw unsupported("steps", "\(generation.steps.min) to \(generation.steps.max) steps, not \(steps)")
+        }
+        let guidance = parameters.guidance ?? generation.guidance.default
+        guard guidance.isFinite, (generation.guidance.min...generation.guidance.max).contains(guidance) else {
+            throw unsupported(
+                "guidance", "guidance from \(generation.guidance.min) to \(generation.guidance.max), not \(guidance)")
+        }
+        return VideoRequest(
+            prompt: parameters.prompt, negativePrompt: parameters.negativePrompt ?? "", model: description.name,
+            size: size, frames: try frames(seconds: parameters.seconds), fps: generation.fps,
+            // Seeds of our own choosing stay exact in JavaScript.
+            seed: parameters.seed ?? UInt64.random(in: 0..<(1 << 32)), steps: steps, guidance: guidance)
+    }
+
+    /// The smallest length the model can make that is not shorter than `seconds`; its longest when nothing was said.
+    private func frames(seconds: Double?) throws(RequestError) -> Int {
+        let allowed = description.generation.frames
+        guard let seconds else { return allowed.max }
+        let longest = Double(allowed.max) / Double(description.generation.fps)
+        guard seconds.isFinite, seconds > 0 else {
+            throw RequestError(.invalid, code: "invalid_seconds", field: "seconds", "seconds must be more than 0")
+        }
+        guard seconds <= longest else {
+            throw unsupported("seconds", "\(description.name) makes up to \(longest) seconds, not \(seconds)")
+        }
+        // In [0, allowed.max] by the check above, so the conversion can't trap.
+        let wanted = Int((seconds * Double(description.generation.fps)).rounded(.up))
+        let past = max(0, wanted - allowed.min)
+        return min(allowed.max, allowed.min + (past + allowed.step - 1) / allowed.step * allowed.step)
+    }
+
+    private func check(text: String, field: String, mayBeEmpty: Bool) throws(RequestError) {
+        func refuse(_ reason: String) -> RequestError {
+            RequestError(.invalid, code: "invalid_\(field)", field: field, "\(field) \(reason)")
+        }
+        guard text.utf8.count <= Self.maximumPromptBytes else {
+            throw refuse("has \(text.utf8.count) bytes, the limit is \(Self.maximumPromptBytes)")
+        }
+        if text.unicodeScalars.contains(where: { $0.value < 0x20 && $0 != "\n" && $0 != "\t" || $0.value == 0x7F }) {
+            throw refuse("holds a control character")
+        }
+        guard mayBeEmpty || text.unicodeScalars.contains(where: { !$0.properties.isWhitespace }) else {
+            throw refuse("is empty")
+        }
+    }
+
+    private func unsupported(_ field: String, _ message: String) -> RequestError {
+        RequestError(.unsupported, code: "unsupported_\(field)", field: field, message)
+    }
+}
