@@ -1,12 +1,38 @@
-#include <string.h>
-
 #include "internal.h"
 
-// The reference is the only level so far.
+#if defined(__x86_64__)
+#include <cpuid.h>
+
+static int cpu_supports(ck_level level) {
+    unsigned a, b, c, d;
+    if (!__get_cpuid(1, &a, &b, &c, &d) || (c & (1u << 27)) == 0) return 0;  // OSXSAVE
+    unsigned xcr0, high;
+    __asm__ volatile("xgetbv" : "=a"(xcr0), "=d"(high) : "c"(0));
+    if ((xcr0 & 0x6) != 0x6) return 0;  // the system saves ymm
+    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return 0;
+    if ((b & (1u << 5)) == 0) return 0;
+    if (level == CK_LEVEL_AVX2) return 1;
+    if (level != CK_LEVEL_AVX512VNNI) return 0;
+    const unsigned f_dq_bw_vl = 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31;
+    return (xcr0 & 0xe6) == 0xe6 && (b & f_dq_bw_vl) == f_dq_bw_vl && (c & (1u << 11)) != 0;
+}
+
+#elif defined(__aarch64__) && defined(__linux__)
+#include <sys/auxv.h>
+
+static int cpu_supports(ck_level level) {
+    const unsigned long capabilities = getauxval(AT_HWCAP);
+    if (level == CK_LEVEL_NEON) return (capabilities & (1ul << 1)) != 0;            // HWCAP_ASIMD
+    if (level == CK_LEVEL_NEON_DOTPROD) return (capabilities & (1ul << 20)) != 0;  // HWCAP_ASIMDDP
+    return 0;
+}
+
+#else
 static int cpu_supports(ck_level level) {
     (void)level;
     return 0;
 }
+#endif
 
 static const char *const names[CK_LEVEL_COUNT] = {"reference", "avx2", "avx512vnni", "neon", "dotprod"};
 
@@ -37,6 +63,13 @@ const ck_kernels *ck_kernels_at(ck_level level) {
     if (!ck_level_supported(level)) return NULL;
     switch (level) {
     case CK_LEVEL_REFERENCE: return &ck_kernels_reference;
+#if defined(__x86_64__)
+    case CK_LEVEL_AVX2: return &ck_kernels_avx2;
+    case CK_LEVEL_AVX512VNNI: return &ck_kernels_avx512vnni;
+#elif defined(__aarch64__)
+    case CK_LEVEL_NEON: return &ck_kernels_neon;
+    case CK_LEVEL_NEON_DOTPROD: return &ck_kernels_neon_dotprod;
+#endif
     default: return NULL;
     }
 }

@@ -1,5 +1,3 @@
-#include <string.h>
-
 #include "internal.h"
 
 static uint32_t bits_of(float x) {

@@ -2,6 +2,9 @@
 #ifndef FILOSCOPE_CKERNELS_INTERNAL_H
 #define FILOSCOPE_CKERNELS_INTERNAL_H
 
+#include <stdint.h>
+#include <string.h>
+
 #include "CKernels.h"
 
 #if defined(__clang__)
@@ -11,14 +14,25 @@
 #endif
 
 #define CK_PRAGMA(text) _Pragma(#text)
-// Compiles the functions in between for an instruction set the build as a whole does not assume.
+// CK_TARGET_BEGIN(features) compiles the functions up to CK_TARGET_END for an instruction set the build as a whole does
+// not assume. An instruction set is written in clang's spelling; gcc takes the same for x86.
 #if defined(__clang__)
-#define CK_TARGET_BEGIN(clang_features, gcc_features) \
-    CK_PRAGMA(clang attribute push(__attribute__((target(clang_features))), apply_to = function))
+#define CK_TARGET_BEGIN(features) \
+    CK_PRAGMA(clang attribute push(__attribute__((target(features))), apply_to = function))
 #define CK_TARGET_END CK_PRAGMA(clang attribute pop)
 #else
-#define CK_TARGET_BEGIN(clang_features, gcc_features) CK_PRAGMA(GCC push_options) CK_PRAGMA(GCC target(gcc_features))
+#define CK_TARGET_BEGIN(features) CK_PRAGMA(GCC push_options) CK_PRAGMA(GCC target(features))
 #define CK_TARGET_END CK_PRAGMA(GCC pop_options)
+#endif
+
+#if defined(__x86_64__)
+// No fma: what is not there can't be used.
+#define CK_AVX2 "avx2"
+#define CK_AVX512 "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni"
+#elif defined(__aarch64__) && defined(__clang__)
+#define CK_DOTPROD "dotprod"
+#elif defined(__aarch64__)
+#define CK_DOTPROD "arch=armv8.2-a+dotprod"
 #endif
 
 #define CK_INLINE static inline __attribute__((always_inline))
@@ -74,13 +88,18 @@ enum {
 /// What the vector forms compute, one element at a time.
 float ck_activation_of(float x, ck_activation activation);
 
+typedef void ck_linear_i8(const int8_t *q, const float *scale_x, int32_t rows, const ck_matrix_i8 *w,
+                          int32_t out_begin, int32_t out_end, ck_activation activation, float *y, size_t stride_y);
+
 extern const ck_kernels ck_kernels_reference;
 #if defined(__x86_64__)
 extern const ck_kernels ck_kernels_avx2;
 extern const ck_kernels ck_kernels_avx512vnni;
+ck_linear_i8 ck_linear_i8_avx2, ck_linear_i8_avx512vnni;
 #elif defined(__aarch64__)
 extern const ck_kernels ck_kernels_neon;
 extern const ck_kernels ck_kernels_neon_dotprod;
+ck_linear_i8 ck_linear_i8_neon, ck_linear_i8_dotprod;
 #endif
 
 #endif

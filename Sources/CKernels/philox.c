@@ -31,7 +31,8 @@ void ck_normal(uint64_t seed, uint64_t stream, uint64_t first, float *out, size_
     size_t done = 0;
     while (done < n) {
         uint64_t element = first + done, block = element / 4;
-        const uint32_t counter[4] = {(uint32_t)block, (uint32_t)(block >> 32), (uint32_t)stream, (uint32_t)(stream >> 32)};
+        const uint32_t counter[4] = {(uint32_t)block, (uint32_t)(block >> 32), (uint32_t)stream,
+                                     (uint32_t)(stream >> 32)};
         uint32_t words[4];
         float normals[4];
         ck_philox(counter, key, words);

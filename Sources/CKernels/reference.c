@@ -170,11 +170,11 @@ static void linear_i8(const int8_t *q, const float *scale_x, int32_t rows, const
     for (int32_t r = 0; r < rows; r++)
         for (int32_t o = out_begin; o < out_end; o++) {
             int32_t sum = 0;
-            for (int32_t b = 0; b < blocks; b++)
-                for (int32_t i = 0; i < 8; i++)
-                    sum += (int32_t)q[((size_t)r * (size_t)blocks + (size_t)b) * 8 + (size_t)i] *
-                           (int32_t)w->weight[(((size_t)(o / 8) * (size_t)blocks + (size_t)b) * 8 + (size_t)(o % 8)) * 8 +
-                                              (size_t)i];
+            for (int32_t b = 0; b < blocks; b++) {
+                const int8_t *x = q + ((size_t)r * (size_t)blocks + (size_t)b) * 8;
+                const int8_t *weight = w->weight + ((size_t)(o / 8) * (size_t)blocks + (size_t)b) * 64 + o % 8 * 8;
+                for (int32_t i = 0; i < 8; i++) sum += (int32_t)x[i] * (int32_t)weight[i];
+            }
             float v = (float)sum * (scale_x[r] * w->scale[o]);
             if (w->bias != NULL) v = v + w->bias[o];
             y[(size_t)r * stride_y + (size_t)o] = ck_activation_of(v, activation);

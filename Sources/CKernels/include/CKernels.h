@@ -1,8 +1,8 @@
 // Micro-kernels of the engine. No allocation, no threads, no globals: each call computes the portion it is given,
 // the caller owns scheduling. Every function gives bit-identical results on every level (see docs/kernels.md):
 // integer sums are exact, float reductions run in 16 virtual lanes in a fixed order, nothing is contracted. Which NaN a
-// NaN is (sign, payload) is not part of that promise. Outputs must not overlap inputs unless a function says "y = y ...",
-// except that the element-wise functions (norms, activate, soft_clamp) may work in place.
+// NaN is (sign, payload) is not part of that promise, nor are signalling NaNs. Outputs must
+// not overlap inputs, but norms, activate and soft_clamp may work in place. `n` and counts of rows may be 0.
 #ifndef FILOSCOPE_CKERNELS_H
 #define FILOSCOPE_CKERNELS_H
 
@@ -34,8 +34,8 @@ ck_level ck_level_best(void);
 
 /// A quantized matrix as it lies in the checkpoint.
 /// weight is [ceil(out/8)][in_padded/8][8 outputs][8 inputs], int8 in -127...127, in_padded = in rounded up to 16;
-/// at least 64 readable bytes follow it. in is at most 65536. scale, sum (row sums of weight) and bias are [out rounded up to 8];
-/// bias may be NULL.
+/// at least 64 readable bytes follow it. in is at most 65536. scale, sum (row sums of weight) and bias are
+/// [out rounded up to 8]; bias may be NULL.
 typedef struct ck_matrix_i8 {
     const int8_t *weight;
     const float *scale;
@@ -66,11 +66,12 @@ typedef struct ck_attention_f32_args {
 } ck_attention_f32_args;
 
 /// A convolution over one image, channels last, zero padding (kh/2, kw/2), square stride.
-/// weight is [kh][kw][in + in2][out_padded] (in2 counts only with input2), out_padded = out rounded up to 16; bias is [out_padded] or NULL.
+/// weight is [kh][kw][in + in2][out_padded] (in2 counts only with input2), out_padded = out rounded up to
+/// 16; bias is [out_padded] or NULL.
 /// Each output sums in ascending (ky, kx, in); taps outside the image are skipped.
 typedef struct ck_convolution_f32_args {
     const float *input;   // [height, width, in]
-    const float *input2;  // [height, width, in2] continues the channels of input (a MemBlock's past), or NULL; all-zero past: pass zeros
+    const float *input2;  // [height, width, in2] continues the channels of input (a MemBlock's past), or NULL
     const float *weight;
     const float *bias;
     float *output;        // [out_height, out_width, out]
@@ -85,14 +86,15 @@ typedef struct ck_convolution_f32_args {
 typedef struct ck_kernels {
     ck_level level;
 
-    /// q[r][0..<in_padded] = round-half-even(x[r] * (127 / absmax(r))), zero past `in`; scale[r] = absmax / 127 (0 for a zero row).
+    /// q[r][0..<in_padded] = round-half-even(x[r] * (127 / absmax(r))), zero past `in`; scale[r] = absmax / 127
+    /// (0 for a zero row).
     /// A NaN counts as 0, infinities as the largest finite value; a row whose absmax is below 2^-120 is all zeros.
     /// q is [rows, in_padded].
     void (*quantize_rows)(const float *x, size_t stride_x, int32_t rows, int32_t in, int8_t *q, float *scale);
 
     /// y[r][o] = activation((float)(Σ q[r]·w[o]) * (scale_x[r] * w.scale[o]) + bias[o]) for rows 0..<rows and
-    /// outputs out_begin..<out_end (out_begin a multiple of 8; out_end a multiple of 8 or w->out). q is [rows, in_padded],
-    /// values in -127...127.
+    /// outputs out_begin..<out_end (out_begin a multiple of 8; out_end a multiple of 8 or w->out). q is
+    /// [rows, in_padded], values in -127...127.
     void (*linear_i8)(const int8_t *q, const float *scale_x, int32_t rows, const ck_matrix_i8 *w, int32_t out_begin,
                       int32_t out_end, ck_activation activation, float *y, size_t stride_y);
 
@@ -107,7 +109,8 @@ typedef struct ck_kernels {
     /// Output rows row_begin..<row_end of the convolution.
     void (*convolution_f32)(const ck_convolution_f32_args *args, int32_t row_begin, int32_t row_end);
 
-    /// y = (x - mean) / sqrt(var + eps) * (gamma or 1) + (beta or 0), then * (1 + scale or 0) + (shift or 0); each [n] or NULL.
+    /// y = (x - mean) / sqrt(var + eps) * (gamma or 1) + (beta or 0), then * (1 + scale or 0) + (shift or 0);
+    /// each [n] or NULL.
     void (*layer_norm)(const float *x, int32_t n, float eps, const float *gamma, const float *beta, const float *scale,
                        const float *shift, float *y);
     /// y = x / sqrt(mean(x²) + eps) * gamma.

@@ -1,0 +1,17 @@
+#include "internal.h"
+#if defined(__x86_64__)
+
+CK_TARGET_BEGIN(CK_AVX2)
+// 16 registers of half a vector.
+#define FK_ROWS 2
+#define FK_OUTS 2
+#define FK_PIXELS 4
+#define FK_VECTORS 1
+#define FK_QUERIES 2
+#define FK_KEYS 2
+#define FK_DIMS 2
+#include "float_kernels.inc.h"
+CK_TARGET_END
+
+const ck_kernels ck_kernels_avx2 = FK_TABLE(CK_LEVEL_AVX2, ck_linear_i8_avx2);
+#endif
