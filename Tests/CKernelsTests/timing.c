@@ -1,0 +1,99 @@
+#define _DEFAULT_SOURCE
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "test.h"
+
+static double now(void) {
+    struct timespec s;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &s);
+    return (double)s.tv_sec + 1e-9 * (double)s.tv_nsec;
+}
+
+static float *floats(size_t n) {
+    test t = {.seed = 1};
+    rng r = rng_seeded(&t, n);
+    float *x = malloc(n * sizeof(float));
+    if (x == NULL) exit(2);
+    rng_fill(&r, x, n);
+    return x;
+}
+
+/// The best of several runs of BODY, in operations (a product and a sum are two) per nanosecond.
+#define TIME(name, operations, BODY) \
+    do { \
+        double best = 1e30, spent = 0; \
+        while (spent < 0.3) { \
+            const double start = now(); \
+            BODY; \
+            const double took = now() - start; \
+            if (took < best) best = took; \
+            spent += took; \
+        } \
+        printf("  %-34s %8.2f GOPS\n", name, (operations) / best / 1e9); \
+    } while (0)
+
+static void time_linear(const ck_kernels *k, int32_t rows, int32_t in, int32_t out) {
+    float *x = floats((size_t)rows * (size_t)in), *y = floats((size_t)rows * (size_t)out);
+    float *scale = floats((size_t)out), *bias = floats((size_t)out), *scale_x = floats((size_t)rows);
+    int8_t *q = calloc((size_t)rows, (size_t)in), *weight = calloc((size_t)out * (size_t)in + 64, 1);
+    int32_t *sum = calloc((size_t)out, 4);
+    if (q == NULL || weight == NULL || sum == NULL) exit(2);
+    memset(weight, 3, (size_t)out * (size_t)in);
+    const ck_matrix_i8 w = {weight, scale, sum, bias, in, out};
+    char name[64];
+    snprintf(name, sizeof name, "linear_i8 %d x %d, %d rows", in, out, rows);
+    TIME(name, 2.0 * rows * in * out, {
+        k->quantize_rows(x, (size_t)in, rows, in, q, scale_x);
+        k->linear_i8(q, scale_x, rows, &w, 0, out, CK_ACTIVATION_NONE, y, (size_t)out);
+    });
+    free(x), free(y), free(scale), free(bias), free(scale_x), free(q), free(weight), free(sum);
+}
+
+void time_level(const ck_kernels *k) {
+    printf("level %s (one thread, indicative)\n", ck_level_name(k->level));
+    const int slow = k->level == CK_LEVEL_REFERENCE;
+    time_linear(k, slow ? 8 : 64, 192, 768);
+    if (!slow) {
+        time_linear(k, 64, 384, 1536);
+        time_linear(k, 256, 1536, 1536);
+        time_linear(k, 64, 8960, 1536);
+    }
+    {
+        float *x = floats(64 * 384), *w = floats(384 * 384), *y = floats(64 * 384);
+        TIME("linear_f32 384 x 384, 64 rows", 2.0 * 64 * 384 * 384,
+             k->linear_f32(x, 384, 64, w, NULL, 384, 0, 384, CK_ACTIVATION_NONE, y, 384));
+        free(x), free(w), free(y);
+    }
+    {
+        float *q = floats(320 * 192), *keys = floats(320 * 192), *v = floats(320 * 192), *out = floats(320 * 192);
+        const ck_attention_f32_args a = {.q = q, .k = keys, .v = v, .out = out, .queries = 320, .keys = 320,
+                                         .head_dim = 64, .stride_q = 192, .stride_k = 192, .stride_v = 192,
+                                         .stride_out = 192, .scale = 0.125f};
+        TIME("attention 320 x 320, head_dim 64", 4.0 * 320 * 320 * 64, k->attention_f32(&a));
+        free(q), free(keys), free(v), free(out);
+    }
+    static const int32_t convolutions[][4] = {{16, 96, 96, 0}, {32, 64, 64, 0}, {32, 64, 32, 32}, {64, 32, 32, 0},
+                                              {64, 32, 12, 0}};  // size, in, out, in2
+    for (size_t i = 0; i < (slow ? 1 : sizeof convolutions / sizeof *convolutions); i++) {
+        const int32_t size = convolutions[i][0], in = convolutions[i][1], out = convolutions[i][2],
+                      in2 = convolutions[i][3];
+        const size_t pixels = (size_t)size * (size_t)size, padded = (size_t)(out + 15) / 16 * 16;
+        float *input = floats(pixels * (size_t)in), *input2 = floats(pixels * (size_t)in2 + 1);
+        float *weight = floats(9 * (size_t)(in + in2) * padded), *output = floats(pixels * (size_t)out);
+        const ck_convolution_f32_args a = {.input = input, .input2 = in2 > 0 ? input2 : NULL, .weight = weight,
+                                           .output = output, .height = size, .width = size, .in = in, .in2 = in2,
+                                           .out = out, .kernel = 3, .stride = 1, .activation = CK_ACTIVATION_RELU};
+        char name[64];
+        snprintf(name, sizeof name, "convolution %d+%d to %d, %d x %d", in, in2, out, size, size);
+        TIME(name, 2.0 * 9 * (double)pixels * (in + in2) * out, k->convolution_f32(&a, 0, size));
+        free(input), free(input2), free(weight), free(output);
+    }
+    {
+        float *x = floats(65536), *y = floats(65536);
+        TIME("gelu_tanh (values)", 65536.0, k->activate(x, y, 65536, CK_ACTIVATION_GELU_TANH));
+        free(x), free(y);
+    }
+}
