@@ -1,3 +1,4 @@
+import FoundationEssentials
 import Testing
 
 @testable import Models
@@ -96,5 +97,34 @@ import Testing
         let tokenizer = try WordPieceTokenizer(vocabulary: Array(text.utf8), lowercase: false, maximumTokens: 9)
         #expect(try tokenizer.encode("e\u{301}") == [1, 3, 2])
         #expect(try tokenizer.encode("\u{E9}") == [1, 4, 2])
+    }
+
+    struct Goldens: Decodable {
+        struct Case: Decodable {
+            var text: String
+            var ids: [Int32]
+            var full_ids: [Int32]
+        }
+        var max_tokens: Int
+        var lowercase: Bool
+        var cases: [Case]
+    }
+
+    static let bundledVocabulary = String(goldens.dropLast("Tests/Goldens".count)) + "Models/nano"
+
+    /// The reference's own answers, over the bundled model's vocabulary.
+    @Test(.enabled(if: (try? contents(of: "vocab.txt", in: bundledVocabulary, limit: 1 << 24)) != nil))
+    func spellsAsTheReference() throws {
+        let vocabulary = try contents(of: "vocab.txt", in: Self.bundledVocabulary, limit: 1 << 24)
+        let json = try contents(of: "expected.json", in: "\(goldens)/tokenizer", limit: 1 << 20)
+        let expected = try JSONDecoder().decode(Goldens.self, from: Data(json))
+        #expect(expected.cases.count > 30)
+        for (maximum, ids) in [(expected.max_tokens, \Goldens.Case.ids), (512, \.full_ids)] {
+            let tokenizer = try WordPieceTokenizer(
+                vocabulary: vocabulary, lowercase: expected.lowercase, maximumTokens: maximum)
+            for item in expected.cases {
+                #expect(try tokenizer.encode(item.text) == item[keyPath: ids], "\(item.text.debugDescription)")
+            }
+        }
     }
 }

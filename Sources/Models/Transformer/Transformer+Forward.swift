@@ -1,8 +1,6 @@
 import Engine
 
 extension Transformer {
-    /// Tokens the feed-forward takes at a time: its middle is several times wider than a token.
-    private static let feedForwardTokens = 1024
     /// Files below this stay in the page cache anyway.
     private static let prefetchBytes = 256 << 20
 
@@ -64,7 +62,7 @@ extension Transformer {
         let rows = table.tokens
         let width = configuration.width
         let patch = configuration.patchSize.reduce(1, *) * configuration.inChannels
-        let chunk = min(rows, Self.feedForwardTokens)
+        let chunk = min(rows, feedForwardTokens)
         let scratch = [
             QuantizedRows.scratchBytes(rows: rows, width: max(width, patch)),
             QuantizedRows.scratchBytes(rows: chunk, width: configuration.feedForwardDimension),
@@ -252,8 +250,8 @@ extension Transformer {
         func feedForward(_ block: TransformerBlock) {
             compute.layerNorm(
                 x, rows: rows, width: width, eps: eps, scale: modulate(4), shift: modulate(3), into: norm)
-            for start in stride(from: 0, to: rows, by: Transformer.feedForwardTokens) {
-                let count = min(Transformer.feedForwardTokens, rows - start)
+            for start in stride(from: 0, to: rows, by: transformer.feedForwardTokens) {
+                let count = min(transformer.feedForwardTokens, rows - start)
                 block.expand(
                     norm + start * width, rows: count, into: middle, activation: .geluTanh, compute: compute,
                     scratch: scratch)

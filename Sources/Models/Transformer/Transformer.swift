@@ -18,6 +18,8 @@ public struct Transformer: Sendable {
     /// `[2, width]`: shift and scale of the last norm.
     let modulation: Table
     let projection: Linear
+    /// Tokens the feed-forward takes at a time: its middle is several times wider than a token.
+    var feedForwardTokens = 1024
 
     init(_ checkpoint: Checkpoint, _ configuration: ModelDescription.Transformer, maximumTokens: Int)
         throws(CheckpointError)
