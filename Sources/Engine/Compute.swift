@@ -14,10 +14,12 @@ public final class Compute: Sendable {
     public init(level: KernelLevel, pool: ThreadPool) {
         self.level = level
         self.pool = pool
+        kernels = ck_kernels_at(level.value).unsafelyUnwrapped.pointee
     }
 
-    /// The functions of the level; a `KernelLevel` exists only where they do.
-    var kernels: ck_kernels { ck_kernels_at(level.value).unsafelyUnwrapped.pointee }
+    /// The functions of the level; a `KernelLevel` exists only where they do. Looked up once: asking the CPU what it can
+    /// do costs tens of microseconds in a virtual machine.
+    let kernels: ck_kernels
 
     public func setCancelled(_ value: Bool) { cancelled.store(value, ordering: .relaxed) }
     public var isCancelled: Bool { cancelled.load(ordering: .relaxed) }
