@@ -129,15 +129,23 @@ public final class Checkpoint: Sendable {
     }
 }
 
-/// The index of the first -128, or nil. Whole blocks are only asked for their minimum, which vectorises.
+/// The index of the first -128, or nil. `values` is 8-byte aligned.
+///
+/// Eight bytes at a time: after the exclusive or, a byte that was -128 is zero, and a zero byte alone borrows into its
+/// own top bit (Hacker's Delight, 6-1). Blocks of words are reduced by "or", which vectorises.
 private func firstMinimum(_ values: UnsafePointer<Int8>, _ count: Int) -> Int? {
+    let raw = UnsafeRawPointer(values)
+    let (tops, ones): (UInt64, UInt64) = (0x8080_8080_8080_8080, 0x0101_0101_0101_0101)
+    let block = 4096
     var start = 0
-    while start < count {
-        let end = min(start + 4096, count)
-        var least = Int8.max
-        for i in start..<end { least = min(least, values[i]) }
-        if least == Int8.min { return (start..<end).first { values[$0] == Int8.min } }
-        start = end
+    while start + block <= count {
+        var found: UInt64 = 0
+        for offset in stride(from: start, to: start + block, by: 8) {
+            let word = raw.load(fromByteOffset: offset, as: UInt64.self) ^ tops
+            found |= (word &- ones) & ~word & tops
+        }
+        if found != 0 { break }
+        start += block
     }
-    return nil
+    return (start..<count).first { values[$0] == Int8.min }
 }
