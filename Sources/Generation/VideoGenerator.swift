@@ -13,6 +13,25 @@ public final class VideoGenerator: Sendable {
         self.compute = compute
     }
 
+    /// Decides every open value of a request with the model's card.
+    public func resolve(_ parameters: VideoParameters) throws(RequestError) -> VideoRequest {
+        try RequestResolver(model.description).resolve(parameters)
+    }
+
+    /// One pass of the transformer over pure noise of the default shape, unguided: for comparing checkpoints.
+    public func predict(_ prompt: String, seed: UInt64, timestep: Float) throws -> [Float] {
+        let request = try resolve(VideoParameters(prompt: prompt))
+        let shape = try model.description.latentShape(
+            width: request.size.width, height: request.size.height, frames: request.frames)
+        let arena = try Arena(byteCount: bytes(for: shape, guided: true))
+        let latents = try arena.allocate(Float.self, count: shape.count)
+        Random.normal(seed: seed, stream: 0, count: shape.count, into: latents)
+        try model.transformer(
+            latents, shape: shape, timesteps: [Float](repeating: timestep, count: shape.frames),
+            context: try context(of: prompt, arena: arena), into: latents, compute: compute, arena: arena)
+        return Array(UnsafeBufferPointer(start: latents, count: shape.count))
+    }
+
     /// Bytes of private memory a request of this shape needs.
     public func bytes(for shape: LatentShape, guided: Bool) -> Int { plan(shape, guided: guided).byteCount }
 

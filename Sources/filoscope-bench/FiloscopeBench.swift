@@ -1,0 +1,11 @@
+import ArgumentParser
+
+@main
+struct FiloscopeBench: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "filoscope-bench",
+        abstract: "Measures and checks the engine, without a daemon.",
+        version: "0.1.0",
+        subcommands: [Levels.self, Verify.self, ParityCheck.self, Render.self, Compare.self]
+    )
+}

@@ -1,0 +1,88 @@
+import ArgumentParser
+import Engine
+import Generation
+import Glibc
+import Jobs
+import Models
+import Video
+
+#if canImport(FoundationEssentials)
+    import FoundationEssentials
+#else
+    import Foundation
+#endif
+
+struct EngineOptions: ParsableArguments {
+    @Option(help: ArgumentHelp("Threads that compute.", valueName: "N"))
+    var threads = 1
+    @Option(help: ArgumentHelp("A kernel level of `filoscope-bench levels`; default: the best.", valueName: "name"))
+    var level: String?
+
+    func validate() throws {
+        guard (1...64).contains(threads) else { throw ValidationError("--threads: 1 to 64") }
+    }
+
+    func compute() throws -> Compute {
+        let forced = level ?? getenv(KernelLevel.environmentVariable).map { String(cString: $0) }
+        return Compute(level: try KernelLevel.selected(forced), pool: ThreadPool(threads: threads))
+    }
+}
+
+/// Lets everything pass.
+struct SilentObserver: GenerationObserver {
+    var isCancelled: Bool { false }
+    func finished(step: Int, of steps: Int, preview: Frame, previewIndex: Int) {}
+}
+
+func complain(_ text: String) {
+    let bytes = Array((text + "\n").utf8)
+    _ = write(STDERR_FILENO, bytes, bytes.count)
+}
+
+func save(_ bytes: [UInt8], _ path: String) throws {
+    guard let file = fopen(path, "wb") else { throw ValidationError("\(path): \(String(cString: strerror(errno)))") }
+    let done = fwrite(bytes, 1, bytes.count, file)
+    guard fclose(file) == 0, done == bytes.count else { throw ValidationError("\(path) could not be written") }
+}
+
+/// A safetensors file of one tensor.
+func safetensors(_ name: String, _ type: String, _ shape: [Int], _ bytes: [UInt8]) throws -> [UInt8] {
+    struct Entry: Encodable {
+        var dtype: String
+        var shape: [Int]
+        var data_offsets: [Int]
+    }
+    let entry = Entry(dtype: type, shape: shape, data_offsets: [0, bytes.count])
+    var text = Array(try JSONEncoder().encode([name: entry]))
+    text += [UInt8](repeating: UInt8(ascii: " "), count: (64 - (text.count + 8) % 64) % 64)
+    return withUnsafeBytes(of: UInt64(text.count).littleEndian) { Array($0) } + text + bytes
+}
+
+/// Of 8-bit pixels, in dB; 99 when they are equal.
+func psnr(_ a: [Frame], _ b: [Frame]) -> Double {
+    var sum = 0
+    var count = 0
+    for (one, other) in zip(a, b) {
+        for (x, y) in zip(one.pixels, other.pixels) { sum += (Int(x) - Int(y)) * (Int(x) - Int(y)) }
+        count += one.pixels.count
+    }
+    return sum == 0 ? 99 : -10 * log10(Double(sum) / Double(count) / 65025)
+}
+
+func median(_ values: [Double]) -> Double {
+    let sorted = values.sorted()
+    guard !sorted.isEmpty else { return .nan }
+    let middle = sorted.count / 2
+    return sorted.count % 2 == 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2
+}
+
+func fixed(_ value: Double, _ digits: Int = 2) -> String {
+    let scale = pow(10, Double(digits))
+    return "\((value * scale).rounded() / scale)"
+}
+
+func seconds() -> Double {
+    var time = timespec()
+    clock_gettime(CLOCK_MONOTONIC, &time)
+    return Double(time.tv_sec) + Double(time.tv_nsec) * 1e-9
+}
