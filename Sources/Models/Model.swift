@@ -28,6 +28,7 @@ public final class Model: Sendable {
         let description = try ModelDescription(json: json)
         let vocabulary = try contents(
             of: description.tokenizer.file, in: folder, limit: Vocabulary.maximumBytes)
+        try description.checkSizes(in: folder)
         var checkpoints: [String: Checkpoint] = [:]
         for file in [
             description.textEncoder.file, description.transformer.file, description.autoencoder.file,
@@ -39,7 +40,6 @@ public final class Model: Sendable {
                 throw .checkpoint(file: file, reason: error.description)
             }
         }
-        try description.checkSizes(in: folder)
 
         func open<T>(_ file: String, _ make: (Checkpoint) throws(CheckpointError) -> T) throws(ModelError) -> T {
             guard let checkpoint = checkpoints[file] else { throw .unreadable(file: file, reason: "it is not mapped") }

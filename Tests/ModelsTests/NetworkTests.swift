@@ -172,7 +172,7 @@ extension OnModels {
             var values = input
             for (channels, frames, height, width, steps) in [
                 (5, 3, 8, 12, 3), (4, 3, 7, 12, 3), (4, 3, 8, 11, 3), (4, 0, 8, 12, 0), (4, 3, 8, 12, 2),
-                (4, 1025, 8, 12, 1025),
+                (4, 1025, 8, 12, 1025), (4, 1024, 2048, 2048, 1024),
             ] {
                 let shape = LatentShape(channels: channels, frames: frames, height: height, width: width)
                 let timesteps = [Float](repeating: 500, count: steps)

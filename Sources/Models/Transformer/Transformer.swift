@@ -48,6 +48,9 @@ public struct Transformer: Sendable {
         projection = try Linear(checkpoint, "proj_out", in: width, out: configuration.outChannels * patch)
     }
 
+    /// Kernels count tokens in 32 bits, and attention over more would not end.
+    static let maximumGrid = 1 << 24
+
     /// Throws `ModelError.shape` for latents the network can't take.
     func checkShape(_ shape: LatentShape) throws(ModelError) {
         let patch = configuration.patchSize
@@ -64,6 +67,9 @@ public struct Transformer: Sendable {
         }
         guard max(shape.frames, shape.height / patch[1], shape.width / patch[2]) <= limit else {
             throw .shape("latents with more than \(limit) positions along a side")
+        }
+        guard tokens(shape) <= Self.maximumGrid else {
+            throw .shape("latents of \(tokens(shape)) tokens; the limit is \(Self.maximumGrid)")
         }
     }
 
