@@ -68,8 +68,3 @@ void cl_set_thread_name(const char *name) {
     cut[sizeof cut - 1] = 0;
     pthread_setname_np(pthread_self(), cut);
 }
-
-int cl_set_batch_scheduling(void) {
-    struct sched_param parameters = {.sched_priority = 0};
-    return sched_setscheduler(0, SCHED_BATCH, &parameters) == 0 ? 0 : -errno;
-}

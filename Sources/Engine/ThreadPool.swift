@@ -117,8 +117,10 @@ private final class PoolState: @unchecked Sendable {
     func run(chunks: Int, alone: Bool, _ body: (Int) -> Void) {
         guard chunks > 0 else { return }
         if alone || chunks == 1 {
-            for chunk in 0..<chunks { body(chunk) }
-            finished.wrappingAdd(UInt64(chunks), ordering: .relaxed)
+            for chunk in 0..<chunks {
+                body(chunk)
+                finished.wrappingAdd(1, ordering: .relaxed)
+            }
             return
         }
         pthread_mutex_lock(runLock)

@@ -142,6 +142,29 @@ func truncateFile(_ path: String, to byteCount: Int) -> Bool { truncate(path, by
         #expect(cl_peer_credentials(-1, &pid, &uid, &gid) == -EBADF)
     }
 
+    @Test func acceptsWithFlags() {
+        let path = "/tmp/filoscope-engine-socket-\(getpid())"
+        unlink(path)
+        var address = sockaddr_un()
+        address.sun_family = sa_family_t(AF_UNIX)
+        withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: path.utf8) }
+        let listener = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0)
+        let client = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0)
+        withUnsafePointer(to: &address) {
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                let length = socklen_t(MemoryLayout<sockaddr_un>.size)
+                #expect(bind(listener, $0, length) == 0 && listen(listener, 1) == 0)
+                #expect(connect(client, $0, length) == 0)
+            }
+        }
+        unlink(path)
+        let accepted = cl_accept(listener, 1)
+        #expect(accepted >= 0)
+        #expect(fcntl(accepted, F_GETFD) & FD_CLOEXEC != 0 && fcntl(accepted, F_GETFL) & O_NONBLOCK != 0)
+        for descriptor in [accepted, client, listener] { close(descriptor) }
+        #expect(cl_accept(-1, 0) == -EBADF)
+    }
+
     @Test func readsAffinity() {
         var cpus = [Int32](repeating: -1, count: 1024)
         let count = cl_affinity(&cpus, 1024)

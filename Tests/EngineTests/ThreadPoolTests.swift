@@ -34,6 +34,18 @@ import Testing
         }
     }
 
+    /// The watchdog sees work advance inside a long run, with one thread too.
+    @Test(arguments: [1, 2]) func progressesWithinARun(threads: Int) {
+        let pool = ThreadPool(threads: threads)
+        let least = Atomic<UInt64>(0)
+        pool.run(chunks: 20) { chunk in
+            usleep(200)
+            if chunk == 19 { least.store(pool.progress, ordering: .relaxed) }
+        }
+        #expect((UInt64(20 - threads)..<20).contains(least.load(ordering: .relaxed)))
+        #expect(pool.progress == 20)
+    }
+
     /// Workers that went to sleep between runs are woken for each.
     @Test func wakesSleepers() {
         let pool = ThreadPool(threads: 4)

@@ -31,8 +31,6 @@ uint64_t cl_hwcap2(void);
 
 /// Names the calling thread; the kernel keeps 15 bytes.
 void cl_set_thread_name(const char *name);
-/// SCHED_BATCH for the calling thread: long slices, no wake-up preemption of interactive work.
-int cl_set_batch_scheduling(void);
 
 /// Tells the CPU that this is a spin loop.
 static inline void cl_pause(void) {
