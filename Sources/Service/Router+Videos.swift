@@ -1,0 +1,78 @@
+import Jobs
+import NIOHTTP1
+
+extension Router {
+    func create(_ request: Request) async throws -> Response {
+        // Said before the body is judged: without a model nothing about it can be.
+        if let reason = generator.unavailableReason { throw JobError.unavailable(reason) }
+        let parameters = try VideoFields.parse(
+            body: request.body, contentType: request.headers.first(name: "Content-Type"))
+        let key = request.headers.first(name: "Idempotency-Key")
+        if let key, !(1...255).contains(key.utf8.count) {
+            throw ServiceError.invalid(
+                code: "invalid_header", field: "Idempotency-Key", "Idempotency-Key must have 1 to 255 bytes")
+        }
+        let job = try await jobs.submit(parameters, peer: request.peer, idempotencyKey: key)
+        return try video(try await jobs.job(job.id, peer: request.peer))
+    }
+
+    func show(_ id: String, _ request: Request) async throws -> Response {
+        try video(try await jobs.job(id, peer: request.peer))
+    }
+
+    func list(_ request: Request) async throws -> Response {
+        var limit = 20
+        if let text = request.query["limit"] {
+            guard let value = Int(text), (1...100).contains(value) else {
+                throw ServiceError.invalid(code: "invalid_value", field: "limit", "limit must be 1 to 100")
+            }
+            limit = value
+        }
+        let order = request.query["order"] ?? "desc"
+        guard order == "asc" || order == "desc" else {
+            throw ServiceError.invalid(code: "invalid_value", field: "order", "order must be asc or desc")
+        }
+        let page = try await jobs.list(
+            peer: request.peer, limit: limit, after: request.query["after"], ascending: order == "asc")
+        return try json(
+            VideoList(
+                data: page.jobs.map(object), firstID: page.jobs.first?.job.id, lastID: page.jobs.last?.job.id,
+                hasMore: page.hasMore))
+    }
+
+    func delete(_ id: String, _ request: Request) async throws -> Response {
+        try await jobs.delete(id, peer: request.peer)
+        return try json(DeletedVideo(id: id))
+    }
+
+    func cancel(_ id: String, _ request: Request) async throws -> Response {
+        try video(try await jobs.cancel(id, peer: request.peer))
+    }
+
+    func content(_ id: String, _ request: Request) async throws -> Response {
+        let wanted = try ContentFormat(
+            variant: request.query["variant"] ?? "video", format: request.query["format"])
+        let stored = try await jobs.content(id, peer: request.peer)
+        let bytes = try await encoder.encode(stored, as: wanted)
+        return Response(
+            .ok, type: wanted.mediaType,
+            headers: [
+                "Content-Disposition": "inline; filename=\"\(id)\(wanted.fileSuffix)\"", "Cache-Control": "no-store",
+            ], bytes)
+    }
+
+    func object(_ view: JobView) -> VideoObject { VideoObject(view, retentionSeconds: options.retentionSeconds) }
+
+    private func video(_ view: JobView) throws -> Response {
+        try json(object(view), headers: Self.pollHeader(view))
+    }
+
+    /// When the SDK's `poll()` should ask again: soon enough to see the end, seldom enough to cost nothing.
+    static func pollHeader(_ view: JobView) -> HTTPHeaders {
+        switch view.job.status {
+        case .completed, .failed: [:]
+        case .queued, .inProgress:
+            ["openai-poll-after-ms": String(min(max(view.etaMilliseconds ?? 1000, 200), 2000))]
+        }
+    }
+}

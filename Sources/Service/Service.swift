@@ -1,0 +1,90 @@
+import Glibc
+import Jobs
+import NIOCore
+import NIOHTTP1
+import NIOPosix
+
+/// The HTTP service on a Unix socket: one event-loop thread, and one thread that puts containers together.
+public final class Service: Sendable {
+    private let group: MultiThreadedEventLoopGroup
+    private let encoder: ContentEncoder
+    private let connections: ConnectionRegistry
+    private let router: Router
+    private let options: ServiceOptions
+
+    public init(
+        jobs: JobQueue, generator: any FrameGenerator, options: ServiceOptions = .init(),
+        host: @escaping @Sendable () -> HostFacts = { HostFacts() },
+        log: @escaping @Sendable (ServiceLogEvent) -> Void = { _ in }
+    ) {
+        self.options = options
+        group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+        encoder = ContentEncoder()
+        connections = ConnectionRegistry(total: options.connections, perPeer: options.connectionsPerPeer)
+        router = Router(
+            jobs: jobs, generator: generator, options: options, encoder: encoder, metrics: Metrics(),
+            connections: connections, host: host, log: log)
+    }
+
+    /// Serves until `stop`.
+    ///
+    /// - Returns: what `stop` needs to remove the socket that was bound here.
+    public func start(_ listener: consuming Listener) async throws -> RunningService {
+        let path = listener.path
+        let administratorGroup = ConnectionPeer.administrators(named: options.administratorGroup)
+        let connections = connections
+        let options = options
+        let router = router
+        let channel = try await ServerBootstrap(group: group)
+            .childChannelOption(.allowRemoteHalfClosure, value: true)
+            .childChannelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    let pipeline = channel.pipeline.syncOperations
+                    let peer = try pipeline.withUnsafeTransportIfAvailable(of: NIOBSDSocket.Handle.self) {
+                        ConnectionPeer(descriptor: $0, administratorGroup: administratorGroup)
+                    }
+                    guard let peer, let peer else { throw ChannelError.operationUnsupported }
+                    guard connections.admit(channel, uid: peer.peer.uid) else {
+                        try pipeline.addHandler(RefusedConnection(limit: options.connections))
+                        return
+                    }
+                    var limits = NIOHTTPDecoderLimitConfiguration()
+                    limits.maxHeaderFieldSize = options.headerBytes
+                    limits.maxHeaderListSize = options.headerBytes
+                    limits.maxHeaderFieldCount = options.headerFields
+                    let connection = ConnectionHandler(
+                        peer: peer, options: options,
+                        answer: { await router.respond(to: $0) })
+                    try pipeline.addHandlers([
+                        ByteCounter(connection: connection),
+                        ByteToMessageHandler(HTTPRequestDecoder(limitConfiguration: limits)),
+                        HTTPResponseEncoder(), connection,
+                    ])
+                }
+            }
+            .withBoundSocket(listener.take())
+            .get()
+        return RunningService(channel: channel, path: path)
+    }
+
+    /// Stops accepting, cuts every connection, and ends the threads.
+    public func stop(_ running: RunningService) async {
+        try? await running.channel.close().get()
+        if let path = running.path { unlink(path) }
+        connections.closeAll()
+        try? await group.shutdownGracefully()
+        await encoder.stop()
+    }
+
+    /// Open connections.
+    public var connectionCount: Int { connections.count }
+
+    /// Returns once the event loop has turned: the watchdog's look at it.
+    public func roundTrip() async throws { try await group.next().submit {}.get() }
+}
+
+/// A listening service.
+public struct RunningService: Sendable {
+    let channel: any Channel
+    let path: String?
+}

@@ -1,0 +1,18 @@
+/// What can be wrong with a request before any job is concerned. `Problem` says how each reads on the wire.
+enum ServiceError: Error, Sendable, Equatable {
+    /// A field or the whole body is wrong; the message names the field and the limit.
+    case invalid(code: String, field: String?, String)
+    case notFound(String)
+    case methodNotAllowed(allowed: [String])
+    /// The body is longer than `limit` bytes.
+    case tooLarge(limit: Int)
+    case unsupportedMediaType(accepted: String)
+    /// The header section is longer than `limit` bytes or has too many fields.
+    case headersTooLarge(limit: Int)
+    /// The request did not arrive in time.
+    case timeout(seconds: Double)
+    /// What came is not HTTP/1.1.
+    case notHTTP(String)
+    case tooManyConnections(limit: Int)
+    case internalError(String)
+}

@@ -1,0 +1,27 @@
+/// Limits of the listener and of each connection. Every one exists so that no client can take the daemon from others.
+public struct ServiceOptions: Sendable {
+    /// Bytes of a request's line and header fields together.
+    public var headerBytes = 16_384
+    public var headerFields = 100
+    /// Bytes of a request's body.
+    public var bodyBytes = 1 << 20
+    /// Connections at once, and of one uid.
+    public var connections = 256
+    public var connectionsPerPeer = 128
+    /// From the first byte of a request to the end of its header fields.
+    public var headTimeout = Duration.seconds(10)
+    /// From the first byte of a request to the end of its body.
+    public var requestTimeout = Duration.seconds(30)
+    /// Between two requests on one connection.
+    public var idleTimeout = Duration.seconds(60)
+    /// A client that takes nothing of an answer for so long is cut off.
+    public var writeTimeout = Duration.seconds(30)
+    /// `SO_SNDBUF` of preview and event streams: what is in it is stale by the time it is read.
+    public var streamSendBuffer = 16_384
+    /// Members of this group see everybody's jobs, as root does.
+    public var administratorGroup = "filoscope-admin"
+    /// Seconds a finished video is kept; `expires_at` is told only when there is such a limit.
+    public var retentionSeconds: Int64?
+
+    public init() {}
+}

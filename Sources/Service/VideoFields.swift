@@ -1,0 +1,203 @@
+import Jobs
+import NIOHTTP1
+import Video
+
+#if canImport(FoundationEssentials)
+    import FoundationEssentials
+#else
+    import Foundation
+#endif
+
+/// The fields of `POST /v1/videos`, from JSON or from a form, checked as far as that is possible without a model.
+enum VideoFields {
+    /// Bytes of UTF-8 in `prompt` and in `negative_prompt`.
+    static let longestPrompt = 2000
+    static let longestModel = 200
+    static let known = ["prompt", "model", "size", "seconds", "seed", "steps", "guidance", "negative_prompt", "fps"]
+
+    static func parse(body: [UInt8], contentType: String?) throws(ServiceError) -> VideoParameters {
+        switch contentType.map({ HeaderValue($0).value }) {
+        case "application/json": try parameters(fields(ofJSON: body))
+        case "multipart/form-data": try parameters(fields(ofForm: body, contentType: contentType ?? ""))
+        default: throw .unsupportedMediaType(accepted: "application/json or multipart/form-data")
+        }
+    }
+
+    // MARK: Bodies
+
+    private static func fields(ofJSON body: [UInt8]) throws(ServiceError) -> [String: Field] {
+        // Ill-formed UTF-8 is repaired first, so that the error can name the field that holds it.
+        let wellFormed = String(validating: body, as: UTF8.self) != nil
+        let bytes = wellFormed ? body : Array(String(decoding: body, as: UTF8.self).utf8)
+        let members: [String: JSONValue]
+        do {
+            members = try JSONDecoder().decode([String: JSONValue].self, from: Data(bytes))
+        } catch DecodingError.typeMismatch {
+            throw .invalid(code: "invalid_json", field: nil, "the body must be a JSON object")
+        } catch {
+            throw .invalid(code: "invalid_json", field: nil, "the body is not JSON")
+        }
+        if !wellFormed {
+            let damaged = members.keys.sorted().first { key in
+                if case .string(let text) = members[key] { return text.unicodeScalars.contains("\u{FFFD}") }
+                return false
+            }
+            throw .invalid(
+                code: "invalid_encoding", field: damaged, "\(damaged ?? "the body") is not well-formed UTF-8")
+        }
+        return members.compactMapValues { $0 == .null ? nil : .json($0) }
+    }
+
+    private static func fields(ofForm body: [UInt8], contentType: String) throws(ServiceError) -> [String: Field] {
+        let parts: [FormPart]
+        do {
+            parts = try Multipart.parse(body, boundary: Multipart.boundary(ofContentType: contentType))
+        } catch {
+            throw .invalid(code: "invalid_multipart", field: nil, error.message)
+        }
+        var fields: [String: Field] = [:]
+        for part in parts {
+            guard fields[part.name] == nil else {
+                throw .invalid(code: "duplicate_field", field: part.name, "\(part.name) was sent more than once")
+            }
+            guard let text = String(validating: part.content, as: UTF8.self) else {
+                throw .invalid(
+                    code: "invalid_encoding", field: part.name, "\(part.name) is not well-formed UTF-8")
+            }
+            fields[part.name] = .text(text)
+        }
+        return fields
+    }
+
+    // MARK: Fields
+
+    private enum Field {
+        case json(JSONValue)
+        /// From a form, where everything is text.
+        case text(String)
+    }
+
+    private static func parameters(_ fields: [String: Field]) throws(ServiceError) -> VideoParameters {
+        if let unknown = fields.keys.sorted().first(where: { !known.contains($0) }) {
+            let name = String(unknown.prefix(60))
+            throw .invalid(
+                code: "unknown_field", field: name,
+                "there is no field '\(name)'; the fields are \(known.joined(separator: ", "))")
+        }
+        guard let prompt = try string(fields["prompt"], "prompt") else {
+            throw .invalid(code: "missing_field", field: "prompt", "prompt is missing")
+        }
+        var parameters = VideoParameters(prompt: try checked(prompt, "prompt"))
+        guard !prompt.allSatisfy(\.isWhitespace) else {
+            throw .invalid(code: "empty_prompt", field: "prompt", "prompt is empty")
+        }
+        if let text = try string(fields["negative_prompt"], "negative_prompt") {
+            parameters.negativePrompt = try checked(text, "negative_prompt")
+        }
+        if let model = try string(fields["model"], "model") {
+            guard (1...longestModel).contains(model.utf8.count) else {
+                throw wrong("model", "a name of 1 to \(longestModel) bytes")
+            }
+            parameters.model = try checked(model, "model")
+        }
+        if let text = try string(fields["size"], "size") {
+            guard let size = Size(text) else {
+                throw wrong("size", "WIDTHxHEIGHT with sides of 1 to \(Size.maximumSide), as in 64x64")
+            }
+            parameters.size = size
+        }
+        // A string in the OpenAI dialect; a number is what people write by hand.
+        if let seconds = try number(fields["seconds"], "seconds", textAllowed: true) {
+            guard seconds > 0, seconds <= 86_400 else { throw wrong("seconds", "more than 0 and at most 86400") }
+            parameters.seconds = seconds
+        }
+        if let guidance = try number(fields["guidance"], "guidance", textAllowed: false) {
+            guard (0...100).contains(guidance) else { throw wrong("guidance", "0 to 100") }
+            parameters.guidance = guidance
+        }
+        parameters.seed = try whole(fields["seed"], "seed", 0...UInt64.max)
+        parameters.steps = try whole(fields["steps"], "steps", 1...1000).map(Int.init)
+        parameters.fps = try whole(fields["fps"], "fps", 1...240).map(Int.init)
+        return parameters
+    }
+
+    private static func checked(_ text: String, _ name: String) throws(ServiceError) -> String {
+        guard text.utf8.count <= longestPrompt else {
+            throw .invalid(
+                code: "too_long", field: name,
+                "\(name) has \(text.utf8.count) bytes; at most \(longestPrompt) are taken")
+        }
+        for scalar in text.unicodeScalars {
+            let allowed = scalar == "\n" || scalar == "\r" || scalar == "\t"
+            if !allowed, scalar.properties.generalCategory == .control {
+                throw .invalid(
+                    code: "invalid_character", field: name,
+                    "\(name) holds the control character U+\(hex(scalar.value))")
+            }
+        }
+        return text
+    }
+
+    private static func hex(_ value: UInt32) -> String {
+        let digits = String(value, radix: 16, uppercase: true)
+        return String(repeating: "0", count: max(0, 4 - digits.count)) + digits
+    }
+
+    private static func wrong(_ name: String, _ wanted: String) -> ServiceError {
+        .invalid(code: "invalid_value", field: name, "\(name) must be \(wanted)")
+    }
+
+    private static func wrongType(_ name: String, _ wanted: String, _ value: JSONValue) -> ServiceError {
+        .invalid(code: "wrong_type", field: name, "\(name) must be \(wanted), not \(value.kind)")
+    }
+
+    private static func string(_ field: Field?, _ name: String) throws(ServiceError) -> String? {
+        switch field {
+        case nil: return nil
+        case .text(let text), .json(.string(let text)): return text
+        case .json(let value): throw wrongType(name, "a string", value)
+        }
+    }
+
+    private static func number(_ field: Field?, _ name: String, textAllowed: Bool) throws(ServiceError) -> Double? {
+        let number: Double?
+        switch field {
+        case nil: return nil
+        case .json(.integer(let value)): number = Double(value)
+        case .json(.unsigned(let value)): number = Double(value)
+        case .json(.number(let value)): number = value
+        case .json(.string(let text)) where textAllowed: number = decimal(text)
+        case .json(let value): throw wrongType(name, textAllowed ? "a number or a string" : "a number", value)
+        case .text(let text): number = decimal(text)
+        }
+        guard let number, number.isFinite else { throw wrong(name, "a decimal number") }
+        return number
+    }
+
+    private static func decimal(_ text: String) -> Double? {
+        // `Double` would also take `nan`, `inf` and hexadecimal.
+        guard text.utf8.count <= 32, text.utf8.allSatisfy({ (0x30...0x39).contains($0) || "+-.eE".utf8.contains($0) })
+        else { return nil }
+        return Double(text)
+    }
+
+    private static func whole(
+        _ field: Field?, _ name: String, _ range: ClosedRange<UInt64>
+    ) throws(ServiceError) -> UInt64? {
+        let value: UInt64?
+        switch field {
+        case nil: return nil
+        case .json(.integer(let number)): value = UInt64(exactly: number)
+        case .json(.unsigned(let number)): value = number
+        case .json(.number), .json(.string), .json(.bool), .json(.null), .json(.array), .json(.object):
+            guard case .json(let value) = field else { return nil }
+            throw wrongType(name, "an integer", value)
+        case .text(let text):
+            value = text.utf8.count <= 20 && text.utf8.allSatisfy({ (0x30...0x39).contains($0) }) ? UInt64(text) : nil
+        }
+        guard let value, range.contains(value) else {
+            throw wrong(name, "an integer from \(range.lowerBound) to \(range.upperBound)")
+        }
+        return value
+    }
+}

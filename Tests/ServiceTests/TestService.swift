@@ -1,0 +1,168 @@
+import Glibc
+import Jobs
+import Media
+import Synchronization
+import Video
+
+@testable import Service
+
+#if canImport(FoundationEssentials)
+    import FoundationEssentials
+#else
+    import Foundation
+#endif
+
+/// Makes grey frames, slowly or not at all, as a test wants it.
+final class FakeGenerator: FrameGenerator {
+    struct Behaviour {
+        var stepMilliseconds: UInt32 = 5
+        var unavailableReason: String?
+        /// Steps wait while this is set, but for those that are allowed.
+        var isHeld = false
+        var allowedSteps = 0
+    }
+    let behaviour: Mutex<Behaviour>
+    private let work = Atomic<UInt64>(0)
+
+    init(_ behaviour: Behaviour = .init()) { self.behaviour = Mutex(behaviour) }
+
+    func allowStep() { behaviour.withLock { $0.allowedSteps += 1 } }
+
+    private var mayGoOn: Bool {
+        behaviour.withLock { behaviour in
+            guard behaviour.isHeld else { return true }
+            guard behaviour.allowedSteps > 0 else { return false }
+            behaviour.allowedSteps -= 1
+            return true
+        }
+    }
+
+    func release() { behaviour.withLock { $0.isHeld = false } }
+
+    static let size = Size(width: 64, height: 64)!
+
+    var capabilities: [ModelCapabilities] {
+        guard unavailableReason == nil else { return [] }
+        return [
+            ModelCapabilities(
+                id: "fake", description: "grey", licence: "Apache-2.0", sizes: [Self.size], fps: 8, minimumFrames: 5,
+                maximumFrames: 17, defaultSteps: 4, maximumSteps: 50, defaultGuidance: 2.5, abilities: [],
+                verified: true)
+        ]
+    }
+
+    var unavailableReason: String? { behaviour.withLock { $0.unavailableReason } }
+    var workCounter: UInt64 { work.load(ordering: .relaxed) }
+
+    func resolve(_ parameters: VideoParameters) throws(RequestError) -> VideoRequest {
+        if let size = parameters.size, size != Self.size {
+            throw RequestError(
+                .unsupported, code: "unsupported_size", field: "size", "\(size) can't be made; 64x64 can")
+        }
+        return VideoRequest(
+            prompt: parameters.prompt, negativePrompt: parameters.negativePrompt ?? "", model: "fake", size: Self.size,
+            frames: 5, fps: 8, seed: parameters.seed ?? 1, steps: parameters.steps ?? 4,
+            guidance: parameters.guidance ?? 2.5)
+    }
+
+    func generate(
+        _ request: VideoRequest, observer: any GenerationObserver
+    ) throws(GenerationError) -> GeneratedVideo {
+        for step in 1...request.steps {
+            repeat {
+                for _ in 0..<behaviour.withLock({ $0.stepMilliseconds }) {
+                    if observer.isCancelled { throw .cancelled }
+                    usleep(1000)
+                }
+            } while !mayGoOn
+            work.add(1, ordering: .relaxed)
+            observer.finished(step: step, of: request.steps, preview: frame(UInt8(step)), previewIndex: step % 5)
+        }
+        return GeneratedVideo(
+            frames: (0..<request.frames).map { frame(UInt8(100 + $0)) }, latents: [1, 2, 3, 4], peakBytes: 1)
+    }
+
+    private func frame(_ grey: UInt8) -> Frame {
+        Frame(size: Self.size, pixels: [UInt8](repeating: grey, count: Self.size.pixels * 3))
+    }
+}
+
+/// A service on a socket of its own.
+struct TestService {
+    let path: String
+    let service: Service
+    let jobs: JobQueue
+    let generator: FakeGenerator
+
+    static func run(
+        options: ServiceOptions = .init(), generator: FakeGenerator = FakeGenerator(), limits: JobLimits = .init(),
+        previewBytes: Int? = nil,
+        _ body: @escaping @Sendable (TestService) throws -> Void
+    ) async throws {
+        let folder = "/tmp/filoscope-test-\(getpid())-\(UInt32.random(in: 0 ... .max))"
+        mkdir(folder, 0o700)
+        let jobs = try JobQueue(
+            directory: folder + "/state", limits: limits, generator: generator,
+            encodeFrame: { frame in
+                // What a client does with a frame is not tried here, so its size may be anything.
+                if let previewBytes { return [UInt8](repeating: frame.pixels[0], count: previewBytes) }
+                return try JPEG.encode(frame, quality: 95)
+            }, log: { _ in })
+        try await jobs.start()
+        let service = Service(jobs: jobs, generator: generator, options: options)
+        let path = folder + "/s"
+        let running = try await service.start(try Listener(path: path))
+        let test = TestService(path: path, service: service, jobs: jobs, generator: generator)
+        let result = await onThread { try body(test) }
+        await jobs.stop()
+        await service.stop(running)
+        try? FileManager.default.removeItem(atPath: folder)
+        try result.get()
+    }
+
+    func connect() throws -> RawClient { try RawClient(path) }
+
+    func connectionsSettle(at wanted: Int) -> Bool { settles { service.connectionCount == wanted } }
+
+    /// Event streams that are open, by the daemon's own count.
+    func watchers() -> Int {
+        let text = (try? connect().request("GET", "/metrics").text) ?? ""
+        let line = text.split(separator: "\n").first { $0.hasPrefix("filoscope_watchers ") }
+        return line.flatMap { Int($0.dropFirst(19)) } ?? -1
+    }
+
+    /// Waits for `condition`, at most five seconds.
+    func settles(_ condition: () throws -> Bool) rethrows -> Bool {
+        for _ in 0..<500 {
+            if try condition() { return true }
+            usleep(10_000)
+        }
+        return false
+    }
+}
+
+/// Runs `body`, which blocks, on a thread of its own: the cooperative pool belongs to the service under test.
+private func onThread(_ body: @escaping @Sendable () throws -> Void) async -> Result<Void, any Error> {
+    final class Work: Sendable {
+        let body: @Sendable () throws -> Void
+        let done: CheckedContinuation<Result<Void, any Error>, Never>
+        init(_ body: @escaping @Sendable () throws -> Void, _ done: CheckedContinuation<Result<Void, any Error>, Never>)
+        {
+            self.body = body
+            self.done = done
+        }
+    }
+    return await withCheckedContinuation { done in
+        var thread = pthread_t()
+        let result = pthread_create(
+            &thread, nil,
+            { argument in
+                guard let argument else { return nil }
+                let work = Unmanaged<Work>.fromOpaque(argument).takeRetainedValue()
+                work.done.resume(returning: Result { try work.body() })
+                return nil
+            }, Unmanaged.passRetained(Work(body, done)).toOpaque())
+        precondition(result == 0)
+        pthread_detach(thread)
+    }
+}
