@@ -244,7 +244,8 @@ CK_INLINE void convolution_tile(const ck_convolution_f32_args *a, const window *
             f32x16 s = sums[p * vectors + v];
             if (a->bias != NULL) s = s + load(a->bias + c);
             if (a->residual != NULL) s = s + load_first(a->residual + at + (size_t)c, n);
-            store_first(a->output + at + (size_t)c, activation16(s, a->activation), n);
+            if (a->activation == CK_ACTIVATION_RELU) s = activation16(s, CK_ACTIVATION_RELU);
+            store_first(a->output + at + (size_t)c, s, n);
         }
     }
 }

@@ -56,6 +56,18 @@ TILES(5)
 TILES(6)
 #undef TILES
 
+/// panel[block][ROWS][16], the 8 bytes twice. Rows beyond `rows` repeat the last one.
+static void fill(int8_t *panel, const int8_t *x, size_t in_padded, int32_t blocks, int32_t rows) {
+    const int8_t *from[ROWS];
+    for (int32_t i = 0; i < ROWS; i++) from[i] = x + (size_t)(i < rows ? i : rows - 1) * in_padded;
+    for (int32_t b = 0; b < blocks; b++) {
+        CK_UNROLL for (int32_t i = 0; i < ROWS; i++) {
+            const int8x8_t eight = vld1_s8(from[i] + (size_t)b * 8);
+            vst1q_s8(panel + ((size_t)b * ROWS + (size_t)i) * 16, vcombine_s8(eight, eight));
+        }
+    }
+}
+
 void ck_linear_i8_dotprod(const int8_t *q, const float *scale_x, int32_t rows, const ck_matrix_i8 *w,
                           int32_t out_begin, int32_t out_end, ck_activation activation, float *y, size_t stride_y) {
     static void (*const tiles[])(const int8_t *, size_t, int, const int8_t *, int32_t, int32_t *) = {
@@ -72,12 +84,7 @@ void ck_linear_i8_dotprod(const int8_t *q, const float *scale_x, int32_t rows, c
             const int32_t tall = rows - r < ROWS ? rows - r : ROWS;
             const int8_t *x = q + (size_t)r * in_padded;
             if (fits) {
-                for (int32_t i = 0; i < tall; i++)
-                    for (int32_t b = 0; b < blocks; b++) {
-                        int8_t *to = panel + ((size_t)b * ROWS + (size_t)i) * 16;
-                        memcpy(to, x + (size_t)i * in_padded + (size_t)b * 8, 8);
-                        memcpy(to + 8, to, 8);
-                    }
+                fill(panel, x, in_padded, blocks, tall);
                 x = panel;
             }
             for (int32_t o = begin; o < end; o += OUTS) {

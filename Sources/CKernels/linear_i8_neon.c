@@ -17,6 +17,8 @@ CK_INLINE void tile(const int8_t *x, size_t row, const int8_t *w, int32_t blocks
             const int8x8_t low = vld1_s8(x + (size_t)r * row), high = vld1_s8(x + (size_t)r * row + 8);
             x0[r] = vcombine_s8(low, low);
             x1[r] = vcombine_s8(high, high);
+            // Hides that the halves are equal: clang would rather move each weight's high half down than use smull2.
+            __asm__("" : "+w"(x0[r]), "+w"(x1[r]));
         }
         CK_UNROLL for (int v = 0; v < 4; v++) {
             const int8x16_t w0 = vld1q_s8(w + 16 * v), w1 = vld1q_s8(w + 64 + 16 * v);

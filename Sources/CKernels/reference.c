@@ -108,7 +108,8 @@ static void convolution_f32(const ck_convolution_f32_args *a, int32_t row_begin,
                 const size_t at = ((size_t)oy * (size_t)out_width + (size_t)ox) * (size_t)a->out + (size_t)o;
                 if (a->bias != NULL) s = s + a->bias[o];
                 if (a->residual != NULL) s = s + a->residual[at];
-                a->output[at] = ck_activation_of(s, a->activation);
+                if (a->activation == CK_ACTIVATION_RELU) s = ck_activation_of(s, CK_ACTIVATION_RELU);
+                a->output[at] = s;
             }
 }
 
