@@ -1,8 +1,4 @@
-#if canImport(FoundationEssentials)
-    import FoundationEssentials
-#else
-    import Foundation
-#endif
+import FoundationEssentials
 
 /// The daemon behind a socket. Every call opens a connection of its own and blocks.
 public struct Daemon: Sendable {

@@ -1,8 +1,4 @@
-#if canImport(FoundationEssentials)
-    import FoundationEssentials
-#else
-    import Foundation
-#endif
+import FoundationEssentials
 
 /// What the daemon is told from outside: command line before environment before one JSON5 file before defaults.
 public struct Configuration: Sendable, Equatable {

@@ -1,16 +1,11 @@
 import ArgumentParser
 import Engine
+import FoundationEssentials
 import Generation
 import Glibc
 import Jobs
 import Models
 import Video
-
-#if canImport(FoundationEssentials)
-    import FoundationEssentials
-#else
-    import Foundation
-#endif
 
 struct EngineOptions: ParsableArguments {
     @Option(help: ArgumentHelp("Threads that compute.", valueName: "N"))

@@ -1,12 +1,7 @@
 import ArgumentParser
 import Client
+import FoundationEssentials
 import Glibc
-
-#if canImport(FoundationEssentials)
-    import FoundationEssentials
-#else
-    import Foundation
-#endif
 
 /// Follows a video to its end: a progress bar, previews into a folder, patience while the daemon restarts.
 struct Following {

@@ -1,12 +1,7 @@
 import ArgumentParser
 import Client
+import FoundationEssentials
 import Glibc
-
-#if canImport(FoundationEssentials)
-    import FoundationEssentials
-#else
-    import Foundation
-#endif
 
 /// Exit codes that scripts rely on (sysexits.h); listed in the tool's help.
 enum Exit {

@@ -1,15 +1,10 @@
+import FoundationEssentials
 import Jobs
 import Models
 import Testing
 import Video
 
 @testable import Generation
-
-#if canImport(FoundationEssentials)
-    import FoundationEssentials
-#else
-    import Foundation
-#endif
 
 @Suite struct RequestResolverTests {
     let resolver: RequestResolver

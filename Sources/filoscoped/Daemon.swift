@@ -1,0 +1,148 @@
+import ArgumentParser
+import FoundationEssentials
+import Generation
+import Glibc
+import Host
+import Jobs
+import Media
+import Service
+
+/// Wires the rooms together, and takes them down in order.
+enum Daemon {
+    static let version = "0.1.0"
+
+    static func run(flags: Configuration.Flags) async throws {
+        let journal = Journal()
+        do {
+            try await serve(flags: flags, journal: journal)
+        } catch {
+            journal.write(.error, "filoscoped ends: \(error)")
+            throw ExitCode.failure
+        }
+    }
+
+    private static func serve(flags: Configuration.Flags, journal: Journal) async throws {
+        let started = ContinuousClock.now
+        let configuration = try Configuration.load(
+            flags: flags, environment: ProcessInfo.processInfo.environment, read: { try Array(Data(contentsOf: path($0))) })
+        let threads = configuration.threads ?? processors()
+        let pipeline = try Pipeline(modelsDirectory: configuration.models, threads: threads)
+        for problem in pipeline.problems { journal.write(.warning, problem) }
+
+        let jobs = try JobQueue(
+            directory: configuration.state, limits: limits(configuration.limits), generator: pipeline,
+            encodeFrame: { try JPEG.encode($0, quality: 95, subsampling: .full) },
+            log: { write($0, to: journal) })
+        var options = ServiceOptions()
+        options.connections = configuration.limits.connections ?? options.connections
+        options.retentionSeconds = configuration.limits.retentionSeconds
+        let service = Service(
+            jobs: jobs, generator: pipeline, options: options,
+            host: { facts(pipeline, threads: threads, started: started) }, log: { write($0, to: journal) })
+
+        let terminations = Signals.terminations()
+        let running = try await service.start(try listener(configuration))
+        try await jobs.start()
+        let words = pipeline.unavailableReason ?? "ready, \(pipeline.kernelLevel), \(threads) threads"
+        ServiceManager.ready(status: words)
+        journal.write(pipeline.unavailableReason == nil ? .notice : .warning, words)
+        let watchdog = watch(jobs, service)
+        verify(pipeline, journal)
+
+        for await signal in terminations {
+            journal.write(.notice, "stopping on signal \(signal)")
+            break
+        }
+        ServiceManager.stopping(status: "handing the running job back")
+        watchdog?.cancel()
+        await jobs.stop()
+        await service.stop(running)
+    }
+
+    /// systemd's socket, or one of our own.
+    private static func listener(_ configuration: Configuration) throws -> Listener {
+        if let path = configuration.listen { return try Listener(path: path) }
+        let sockets = ServiceManager.handedOverSockets()
+        guard let socket = sockets.first(where: { $0.name == "api" }) ?? sockets.first else {
+            throw ValidationError("no socket was handed over by systemd, and no --listen PATH was given")
+        }
+        return try Listener(descriptor: socket.descriptor)
+    }
+
+    private static func watch(_ jobs: JobQueue, _ service: Service) -> Task<Void, Never>? {
+        guard let interval = ServiceManager.watchdogInterval() else { return nil }
+        return Task {
+            await Watchdog.run(
+                interval: interval,
+                observe: {
+                    try await service.roundTrip()
+                    switch await jobs.ping() {
+                    case .idle: return .idle
+                    case .computing(let counter): return .computing(workDone: counter)
+                    }
+                }, alive: ServiceManager.aliveSign)
+        }
+    }
+
+    /// Hashes the models' files at the lowest priority, once; until then `/v1/models` says `verified: false`.
+    private static func verify(_ pipeline: Pipeline, _ journal: Journal) {
+        let thread = Thread.background("verify") {
+            for problem in pipeline.verify() { journal.write(.error, problem) }
+        }
+        if !thread { journal.write(.warning, "no thread to verify the models with") }
+    }
+
+    private static func limits(_ given: Configuration.Limits) -> JobLimits {
+        var limits = JobLimits()
+        limits.queueLength = given.queueLength ?? limits.queueLength
+        limits.perOwnerQueued = given.queuedPerUser ?? limits.perOwnerQueued
+        limits.storeBytes = given.storeBytes ?? limits.storeBytes
+        limits.retentionSeconds = given.retentionSeconds
+        return limits
+    }
+
+    private static func facts(_ pipeline: Pipeline, threads: Int, started: ContinuousClock.Instant) -> HostFacts {
+        let memory = MemoryFacts.now()
+        var facts = HostFacts()
+        facts.version = version
+        facts.kernels = pipeline.kernelLevel
+        facts.threads = threads
+        facts.memoryAvailable = memory.available
+        facts.memorySource = memory.available == nil ? nil : "MemAvailable"
+        facts.privateResident = memory.privateResident
+        facts.mappedResident = memory.mappedResident
+        facts.uptime = (ContinuousClock.now - started) / .seconds(1)
+        return facts
+    }
+
+    private static func write(_ event: JobLogEvent, to journal: Journal) {
+        var fields: [(name: String, value: String)] = []
+        if let job = event.job { fields.append(("job", job)) }
+        if let owner = event.owner { fields.append(("uid", String(owner))) }
+        if let milliseconds = event.milliseconds { fields.append(("milliseconds", String(milliseconds))) }
+        let priority: Journal.Priority =
+            switch event.level {
+            case .info: .information
+            case .warning: .warning
+            case .error: .error
+            }
+        journal.write(priority, event.message, fields: fields)
+        ServiceManager.status(event.job.map { "\($0) \(event.message)" } ?? event.message)
+    }
+
+    private static func write(_ event: ServiceLogEvent, to journal: Journal) {
+        journal.write(
+            event.status >= 500 ? .warning : .debug, "\(event.method) \(event.path) \(event.status)",
+            fields: [("uid", String(event.uid)), ("took", "\(event.took)")])
+    }
+
+    private static func path(_ text: String) -> URL { URL(filePath: text) }
+
+    /// Processors this process may run on.
+    private static func processors() -> Int {
+        var set = cpu_set_t()
+        guard sched_getaffinity(0, MemoryLayout<cpu_set_t>.size, &set) == 0 else { return 1 }
+        let bits = withUnsafeBytes(of: &set) { $0.reduce(0) { $0 + $1.nonzeroBitCount } }
+        return min(max(bits, 1), 64)
+    }
+}

@@ -1,0 +1,37 @@
+import ArgumentParser
+import Generation
+import Glibc
+import Host
+import Jobs
+import Media
+import Service
+
+@main
+struct Filoscoped: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "filoscoped",
+        abstract: "Makes videos from words for whoever connects to its socket.",
+        discussion: """
+            Without --listen it takes the socket that systemd hands over. What a flag does not say is taken from the
+            environment (FILOSCOPE_LISTEN, FILOSCOPE_STATE, FILOSCOPE_MODELS, FILOSCOPE_THREADS), then from the JSON5 file.
+            """,
+        version: Daemon.version
+    )
+
+    @Option(help: ArgumentHelp("A JSON5 file.", valueName: "file")) var config: String?
+    @Option(help: ArgumentHelp("A Unix socket to make and listen on.", valueName: "path")) var listen: String?
+    @Option(help: ArgumentHelp("The folder of jobs and videos.", valueName: "dir")) var state: String?
+    @Option(help: ArgumentHelp("The folder of model folders.", valueName: "dir")) var models: String?
+    @Option(help: ArgumentHelp("Threads that compute; default: one a processor.", valueName: "N")) var threads: Int?
+
+    func run() async throws {
+        Signals.prepare()
+        var flags = Configuration.Flags()
+        flags.config = config
+        flags.listen = listen
+        flags.state = state
+        flags.models = models
+        flags.threads = threads
+        try await Daemon.run(flags: flags)
+    }
+}

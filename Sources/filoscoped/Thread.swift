@@ -1,0 +1,29 @@
+import Glibc
+
+/// A thread of our own, for work that must not block the cooperative pool.
+enum Thread {
+    private final class Work: Sendable {
+        let body: @Sendable () -> Void
+        init(_ body: @escaping @Sendable () -> Void) { self.body = body }
+    }
+
+    /// Runs `body` once at the lowest priority; `false` when the system has no thread to give.
+    static func background(_ name: String, _ body: @escaping @Sendable () -> Void) -> Bool {
+        var thread = pthread_t()
+        let context = Unmanaged.passRetained(Work(body))
+        let status = pthread_create(
+            &thread, nil,
+            { context in
+                // Linux gives every thread a nice value of its own; 0 is the calling one.
+                setpriority(PRIO_PROCESS, 0, 19)
+                Unmanaged<Work>.fromOpaque(context!).takeRetainedValue().body()
+                return nil
+            }, context.toOpaque())
+        guard status == 0 else {
+            context.release()
+            return false
+        }
+        pthread_detach(thread)
+        return true
+    }
+}
