@@ -49,6 +49,9 @@ public final class Pipeline: FrameGenerator {
         self.problems = problems
     }
 
+    /// Processors this process may compute on.
+    public static var availableProcessors: Int { min(max(ThreadPool.availableCPUs, 1), 64) }
+
     /// What kept models from being opened, a line each, for the log.
     public let problems: [String]
 

@@ -1,8 +1,4 @@
-#if canImport(FoundationEssentials)
-    import FoundationEssentials
-#else
-    import Foundation
-#endif
+import FoundationEssentials
 
 /// A JSON value as it was sent. Whole numbers keep their exactness: a seed has 64 bits, a double 53.
 enum JSONValue: Sendable, Equatable, Decodable {

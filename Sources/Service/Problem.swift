@@ -1,11 +1,6 @@
+import FoundationEssentials
 import Jobs
 import NIOHTTP1
-
-#if canImport(FoundationEssentials)
-    import FoundationEssentials
-#else
-    import Foundation
-#endif
 
 /// Every error as both kinds of client read it: RFC 9457 outside, the OpenAI error object inside.
 /// The one place that says which error is which status.

@@ -1,11 +1,6 @@
+import FoundationEssentials
 import Jobs
 import NIOHTTP1
-
-#if canImport(FoundationEssentials)
-    import FoundationEssentials
-#else
-    import Foundation
-#endif
 
 extension Router {
     /// Every preview that the client has time for, then the last one once more, because browsers show a part only when

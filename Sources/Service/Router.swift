@@ -1,11 +1,6 @@
+import FoundationEssentials
 import Jobs
 import NIOHTTP1
-
-#if canImport(FoundationEssentials)
-    import FoundationEssentials
-#else
-    import Foundation
-#endif
 
 /// Which request is answered by what. One file a resource: `Router+Videos`, `Router+Streams`, `Router+Status`.
 struct Router: Sendable {

@@ -1,12 +1,7 @@
+import FoundationEssentials
 import Jobs
 import NIOHTTP1
 import Video
-
-#if canImport(FoundationEssentials)
-    import FoundationEssentials
-#else
-    import Foundation
-#endif
 
 /// The fields of `POST /v1/videos`, from JSON or from a form, checked as far as that is possible without a model.
 enum VideoFields {

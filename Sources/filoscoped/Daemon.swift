@@ -24,8 +24,9 @@ enum Daemon {
     private static func serve(flags: Configuration.Flags, journal: Journal) async throws {
         let started = ContinuousClock.now
         let configuration = try Configuration.load(
-            flags: flags, environment: ProcessInfo.processInfo.environment, read: { try Array(Data(contentsOf: path($0))) })
-        let threads = configuration.threads ?? processors()
+            flags: flags, environment: ProcessInfo.processInfo.environment,
+            read: { try Array(Data(contentsOf: path($0))) })
+        let threads = configuration.threads ?? Pipeline.availableProcessors
         let pipeline = try Pipeline(modelsDirectory: configuration.models, threads: threads)
         for problem in pipeline.problems { journal.write(.warning, problem) }
 
@@ -137,12 +138,4 @@ enum Daemon {
     }
 
     private static func path(_ text: String) -> URL { URL(filePath: text) }
-
-    /// Processors this process may run on.
-    private static func processors() -> Int {
-        var set = cpu_set_t()
-        guard sched_getaffinity(0, MemoryLayout<cpu_set_t>.size, &set) == 0 else { return 1 }
-        let bits = withUnsafeBytes(of: &set) { $0.reduce(0) { $0 + $1.nonzeroBitCount } }
-        return min(max(bits, 1), 64)
-    }
 }

@@ -15,7 +15,7 @@ enum Thread {
             &thread, nil,
             { context in
                 // Linux gives every thread a nice value of its own; 0 is the calling one.
-                setpriority(PRIO_PROCESS, 0, 19)
+                setpriority(__priority_which_t(PRIO_PROCESS.rawValue), 0, 19)
                 Unmanaged<Work>.fromOpaque(context!).takeRetainedValue().body()
                 return nil
             }, context.toOpaque())

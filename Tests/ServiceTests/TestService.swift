@@ -1,3 +1,4 @@
+import FoundationEssentials
 import Glibc
 import Jobs
 import Media
@@ -5,12 +6,6 @@ import Synchronization
 import Video
 
 @testable import Service
-
-#if canImport(FoundationEssentials)
-    import FoundationEssentials
-#else
-    import Foundation
-#endif
 
 /// Makes grey frames, slowly or not at all, as a test wants it.
 final class FakeGenerator: FrameGenerator {

@@ -1,14 +1,9 @@
+import FoundationEssentials
 import Glibc
 import Jobs
 import Testing
 
 @testable import Service
-
-#if canImport(FoundationEssentials)
-    import FoundationEssentials
-#else
-    import Foundation
-#endif
 
 extension RawClient.Answer {
     /// The body as a JSON object.

@@ -1,0 +1,79 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+let strict: [SwiftSetting] = [.treatAllWarnings(as: .error)]
+let strictC: [CSetting] = [.unsafeFlags(["-Wall", "-Wextra", "-Werror"])]
+// Kernels are measured and tested as they ship, in debug builds too.
+let kernelFlags: [CSetting] = [.unsafeFlags(["-O3", "-Wall", "-Wextra", "-Werror"])]
+
+let package = Package(
+    name: "filoscope",
+    products: [
+        .executable(name: "filoscoped", targets: ["filoscoped"]),
+        .executable(name: "filoscope", targets: ["filoscope"]),
+        .executable(name: "filoscope-bench", targets: ["filoscope-bench"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.0"),
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
+    ],
+    targets: [
+        // Numbers: what the product exists for.
+        .target(name: "CKernels", cSettings: kernelFlags),
+        .target(name: "CLinux", cSettings: strictC),
+        .target(name: "Engine", dependencies: ["CKernels", "CLinux"], swiftSettings: strict),
+        .target(name: "Models", dependencies: ["Engine", "Video"], swiftSettings: strict),
+        .target(name: "Generation", dependencies: ["Models", "Engine", "Jobs", "Video"], swiftSettings: strict),
+
+        // Pictures.
+        .target(name: "Video", swiftSettings: strict),
+        .systemLibrary(name: "CTurboJPEG", pkgConfig: "libturbojpeg", providers: [.apt(["libturbojpeg0-dev"])]),
+        .systemLibrary(name: "COpenH264", pkgConfig: "openh264", providers: [.apt(["libopenh264-dev"])]),
+        .target(name: "Media", dependencies: ["Video", "CTurboJPEG", "COpenH264"], swiftSettings: strict),
+
+        // The daemon around them.
+        .target(name: "Jobs", dependencies: ["Video"], swiftSettings: strict),
+        .target(
+            name: "Service",
+            dependencies: [
+                "Jobs", "Media", "Video", "CLinux",
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "NIOHTTP1", package: "swift-nio"),
+            ], swiftSettings: strict),
+        .systemLibrary(name: "CSystemd", pkgConfig: "libsystemd", providers: [.apt(["libsystemd-dev"])]),
+        .target(
+            name: "Host", dependencies: ["CSystemd", "CLinux"],
+            swiftSettings: strict),
+        .target(name: "Client", swiftSettings: strict),
+
+        .executableTarget(
+            name: "filoscoped",
+            dependencies: [
+                "Service", "Jobs", "Generation", "Host", "Media",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ], swiftSettings: strict),
+        .executableTarget(
+            name: "filoscope",
+            dependencies: ["Client", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+            swiftSettings: strict),
+        .executableTarget(
+            name: "filoscope-bench",
+            dependencies: [
+                "Generation", "Models", "Engine", "Jobs", "Video", "Media",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ], swiftSettings: strict),
+
+        .testTarget(name: "EngineTests", dependencies: ["Engine", "CKernels", "CLinux"], swiftSettings: strict),
+        .testTarget(name: "ModelsTests", dependencies: ["Models", "Engine", "Video"], swiftSettings: strict),
+        .testTarget(name: "GenerationTests", dependencies: ["Generation"], swiftSettings: strict),
+        .testTarget(name: "VideoTests", dependencies: ["Video"], swiftSettings: strict),
+        .testTarget(name: "MediaTests", dependencies: ["Media", "Video"], swiftSettings: strict),
+        .testTarget(name: "JobsTests", dependencies: ["Jobs", "Video"], swiftSettings: strict),
+        .testTarget(name: "ServiceTests", dependencies: ["Service", "Jobs", "Media", "Video"], swiftSettings: strict),
+        .testTarget(name: "HostTests", dependencies: ["Host"], swiftSettings: strict),
+        .testTarget(name: "ClientTests", dependencies: ["Client"], swiftSettings: strict),
+    ],
+    swiftLanguageModes: [.v6],
+    cLanguageStandard: .gnu11
+)
