@@ -3,8 +3,10 @@ import Video
 
 /// What came of a run.
 enum RunResult: Sendable {
-    case made(frames: [[UInt8]], latents: [UInt8], sha256: String, peakBytes: Int)
+    /// Frames and latents are durable.
+    case made(lastFrame: [UInt8]?, sha256: String, peakBytes: Int)
     case failed(GenerationError)
+    case notStored(JobFailure)
 }
 
 /// The one thread that computes; asleep while there is nothing to do. Kernels never run on the cooperative pool.

@@ -9,7 +9,8 @@ public struct JobEvent: Sendable, Equatable {
         case completed
         case failed
     }
-    /// Grows along a job's life, across restarts too: what `Last-Event-ID` brings back.
+    /// Grows along a job's life, across restarts too: what `Last-Event-ID` brings back. The first event of a watch may carry
+    /// the id of the event that led to the state it tells.
     public var id: UInt64
     public var kind: Kind
     /// 0 before the first step is done.
@@ -22,6 +23,11 @@ public struct JobEvent: Sendable, Equatable {
     public var etaMilliseconds: Int?
 
     public var isTerminal: Bool { kind == .completed || kind == .failed }
+
+    var previewBytes: Int {
+        if case .preview(let jpeg, _, _, _) = kind { return max(jpeg.count, 1) }
+        return 0
+    }
 }
 
 /// One client's view of a job's events.
@@ -31,86 +37,152 @@ public struct JobWatch: Sendable {
 }
 
 /// The events of one job and those who watch it.
+///
+/// A watcher is a place in the one list, so a client that does not read costs nothing and delays nobody: what it can't have
+/// any more when it comes back are old previews, then old progress, never the end.
 final class EventLog: Sendable {
     private struct State {
         var events: [JobEvent] = []
         var newest: UInt64
-        var watchers: [UInt64: AsyncStream<JobEvent>.Continuation] = [:]
-        var nextWatcher: UInt64 = 0
+        /// The newest id of a dropped event that was no preview.
+        var dropped: UInt64
+        var previewBytes = 0
+        var ended = false
+        var watchers = 0
+        var waiting: [UInt64: CheckedContinuation<Void, Never>] = [:]
+        var nextTicket: UInt64 = 0
     }
     private let state: Mutex<State>
+    private let epoch: UInt64
     private let backlog: Int
-    private let subscriberBacklog: Int
+    private let previewBytes: Int
 
-    /// - Parameter epoch: how often the job was started, so that ids go on growing when it starts again.
-    init(epoch: Int, backlog: Int, subscriberBacklog: Int) {
-        state = Mutex(State(newest: UInt64(epoch) << 32))
-        self.backlog = backlog
-        self.subscriberBacklog = subscriberBacklog
+    /// - Parameters:
+    ///   - epoch: how often the job was started, so that ids go on growing when it starts again.
+    ///   - backlog: events kept.
+    ///   - previewBytes: kept of previews; the newest one is kept however large it is.
+    init(epoch: Int, backlog: Int, previewBytes: Int) {
+        self.epoch = UInt64(clamping: epoch) << 32
+        state = Mutex(State(newest: self.epoch, dropped: self.epoch))
+        self.backlog = max(backlog, 1)
+        self.previewBytes = previewBytes
     }
 
-    var watchers: Int { state.withLock { $0.watchers.count } }
+    var watchers: Int { state.withLock { $0.watchers } }
 
-    /// Gives `event` the next id and hands it to everyone.
+    /// Gives `event` the next id and hands it to everyone. The last one has the same id whenever it is asked for.
     func append(_ event: JobEvent) {
-        let (event, watchers) = state.withLock { state in
+        let waiting = state.withLock { state in
             var event = event
-            state.newest += 1
+            state.newest = event.isTerminal ? terminalID : state.newest + 1
             event.id = state.newest
             state.events.append(event)
-            // Nobody looks at old previews once the job is done.
-            if event.isTerminal { state.events.removeAll { !$0.isTerminal } }
-            if state.events.count > backlog { state.events.removeFirst(state.events.count - backlog) }
-            defer { if event.isTerminal { state.watchers = [:] } }
-            return (event, state.watchers.map(\.value))
+            state.previewBytes += event.previewBytes
+            if event.isTerminal { state.ended = true }
+            trim(&state)
+            defer { state.waiting = [:] }
+            return state.waiting
         }
-        for watcher in watchers {
-            watcher.yield(event)
-            if event.isTerminal { watcher.finish() }
+        for one in waiting.values { one.resume() }
+    }
+
+    private var terminalID: UInt64 { epoch | 0xFFFF_FFFF }
+
+    private func trim(_ state: inout State) {
+        while state.previewBytes > previewBytes,
+            let place = state.events.firstIndex(where: { $0.previewBytes > 0 }),
+            place != state.events.lastIndex(where: { $0.previewBytes > 0 })
+        {
+            state.previewBytes -= state.events.remove(at: place).previewBytes
+        }
+        while state.events.count > backlog {
+            let old = state.events.removeFirst()
+            state.previewBytes -= old.previewBytes
+            if old.previewBytes == 0 { state.dropped = old.id }
         }
     }
 
     /// Ends every watch without a last event: the job goes on elsewhere, or is gone.
     func close() {
-        let watchers = state.withLock { state in
-            defer { state.watchers = [:] }
-            return state.watchers.map(\.value)
+        let waiting = state.withLock { state in
+            state.ended = true
+            defer { state.waiting = [:] }
+            return state.waiting
         }
-        for watcher in watchers { watcher.finish() }
+        for one in waiting.values { one.resume() }
     }
 
     /// - Parameters:
     ///   - last: what the client has seen already; an id of another life of the job counts as nothing seen.
-    ///   - present: the state to begin with when nothing newer is kept.
-    func watch(after last: UInt64?, present: JobEvent) -> JobWatch {
-        // The oldest are dropped for a client that does not read: what counts is the newest progress, and the end.
-        let (stream, continuation) = AsyncStream.makeStream(
-            of: JobEvent.self, bufferingPolicy: .bufferingNewest(subscriberBacklog))
-        state.withLock { state in
-            var missed: [JobEvent] = []
-            if let last, last <= state.newest, state.events.first.map({ $0.id <= last + 1 }) ?? false {
-                missed = state.events.filter { $0.id > last }
-            } else if present.isTerminal {
-                var terminal = present
-                terminal.id = state.events.last?.id ?? state.newest + 1
-                missed = [terminal]
-            } else {
-                var first = present
-                first.id = state.newest
-                missed = [first]
+    ///   - present: the state to begin with when `last` is of no use.
+    ///   - limit: of watchers; `nil` is returned beyond it.
+    func watch(after last: UInt64?, present: JobEvent, limit: Int) -> JobWatch? {
+        let place: Place? = state.withLock { state in
+            guard state.watchers < limit else { return nil }
+            state.watchers += 1
+            var present = present
+            if present.isTerminal {
+                state.ended = true
+                state.newest = terminalID
             }
-            for event in missed { continuation.yield(event) }
-            if present.isTerminal || missed.last?.isTerminal == true {
-                continuation.finish()
-            } else {
-                state.nextWatcher += 1
-                let ticket = state.nextWatcher
-                state.watchers[ticket] = continuation
-                continuation.onTermination = { [weak self] _ in
-                    self?.state.withLock { _ = $0.watchers.removeValue(forKey: ticket) }
+            present.id = state.newest
+            if let last, last <= state.newest, last >= state.dropped {
+                // A job that is done leaves no list, only its end.
+                let end = present.isTerminal && last < terminalID && state.events.isEmpty
+                return Place(log: self, seen: last, first: end ? present : nil)
+            }
+            return Place(log: self, seen: state.newest, first: present)
+        }
+        guard let place else { return nil }
+        return JobWatch(events: AsyncStream(unfolding: { await place.next() }))
+    }
+
+    /// How far one client has come. Counted as a watcher until nobody holds it.
+    private final class Place: Sendable {
+        private let log: EventLog
+        private let at: Mutex<(seen: UInt64, first: JobEvent?)>
+
+        init(log: EventLog, seen: UInt64, first: JobEvent?) {
+            self.log = log
+            at = Mutex((seen, first))
+        }
+
+        deinit { log.state.withLock { $0.watchers -= 1 } }
+
+        func next() async -> JobEvent? {
+            if let first = at.withLock({ $0.first.take() }) { return first }
+            while true {
+                let seen = at.withLock { $0.seen }
+                let (event, ended) = log.state.withLock { state in
+                    (state.events.first { $0.id > seen }, state.ended)
                 }
+                if let event {
+                    at.withLock { $0.seen = event.id }
+                    return event
+                }
+                if ended || Task.isCancelled { return nil }
+                await log.wait(after: seen)
             }
         }
-        return JobWatch(events: stream)
+    }
+
+    /// Returns when there may be an event after `seen`, at the end, or when the task is cancelled.
+    private func wait(after seen: UInt64) async {
+        let ticket = state.withLock { state in
+            state.nextTicket += 1
+            return state.nextTicket
+        }
+        await withTaskCancellationHandler {
+            await withCheckedContinuation { continuation in
+                let ready = state.withLock { state in
+                    if state.newest > seen || state.ended || Task.isCancelled { return true }
+                    state.waiting[ticket] = continuation
+                    return false
+                }
+                if ready { continuation.resume() }
+            }
+        } onCancel: {
+            state.withLock { $0.waiting.removeValue(forKey: ticket) }?.resume()
+        }
     }
 }

@@ -23,20 +23,17 @@ struct FileOperations: Sendable {
         let descriptor = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
         guard descriptor >= 0 else { throw FileError(operation: "open", path: temporary, code: errno) }
         do throws(FileError) {
+            defer { close(descriptor) }
             try write(bytes, to: descriptor, temporary)
             try before("fsync", temporary)
             guard fsync(descriptor) == 0 else { throw FileError(operation: "fsync", path: temporary, code: errno) }
-            close(descriptor)
+            try before("rename", path)
+            guard Glibc.rename(temporary, path) == 0 else {
+                throw FileError(operation: "rename", path: path, code: errno)
+            }
         } catch {
-            close(descriptor)
-            unlink(temporary)
+            discard(temporary)
             throw error
-        }
-        try before("rename", path)
-        guard Glibc.rename(temporary, path) == 0 else {
-            let code = errno
-            unlink(temporary)
-            throw FileError(operation: "rename", path: path, code: code)
         }
         try synchronize(folder: parent(of: path))
     }
@@ -94,10 +91,23 @@ struct FileOperations: Sendable {
         return bytes
     }
 
-    /// Removes a folder and the plain files and links in it.
+    /// Removes a file or link if it is there; that it stays does no harm.
+    func discard(_ path: String) {
+        guard (try? before("unlink", path)) != nil else { return }
+        unlink(path)
+    }
+
+    /// Whether `path` is of this kind itself, as `S_IFREG`; what a link leads to does not count.
+    func isKind(_ kind: mode_t, _ path: String) -> Bool {
+        var facts = stat()
+        return lstat(path, &facts) == 0 && facts.st_mode & S_IFMT == kind
+    }
+
+    /// Removes a folder and the plain files and links in it; of a link, the link.
     func removeFolder(_ path: String) throws(FileError) {
-        try before("remove", path)
-        for name in names(in: path) { unlink("\(path)/\(name)") }
+        for name in names(in: path) { discard("\(path)/\(name)") }
+        try before("rmdir", path)
+        guard isKind(S_IFDIR, path) else { return discard(path) }
         guard rmdir(path) == 0 || errno == ENOENT else { throw FileError(operation: "rmdir", path: path, code: errno) }
         try synchronize(folder: parent(of: path))
     }
@@ -108,9 +118,14 @@ struct FileOperations: Sendable {
         try synchronize(folder: parent(of: target))
     }
 
-    /// What is in a folder but `.` and `..`, in the order of names; empty when it can't be read.
+    /// What is in a folder but `.` and `..`, in the order of names; empty when it can't be read or is a link.
     func names(in folder: String) -> [String] {
-        guard let handle = opendir(folder) else { return [] }
+        let descriptor = open(folder, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+        guard descriptor >= 0 else { return [] }
+        guard let handle = fdopendir(descriptor) else {
+            close(descriptor)
+            return []
+        }
         defer { closedir(handle) }
         var names: [String] = []
         while let entry = readdir(handle) {
@@ -135,6 +150,7 @@ struct FileOperations: Sendable {
     /// Bytes that may still be written to the file system of `path`.
     func freeBytes(at path: String) -> Int64 {
         var facts = statvfs()
+        guard (try? before("statvfs", path)) != nil else { return 0 }
         guard statvfs(path, &facts) == 0 else { return .max }
         return Int64(
             clamping: UInt64(facts.f_bavail).multipliedReportingOverflow(by: UInt64(facts.f_frsize)).partialValue)

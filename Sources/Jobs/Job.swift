@@ -15,7 +15,7 @@ public struct Job: Sendable, Codable, Equatable {
     public var sequence: UInt64
     public var request: VideoRequest
     public var status: Status
-    /// 0...100, never less than it was.
+    /// 0...100, never less than it was, until the process ends and the job starts again.
     public var progress: Int
     /// Unix seconds by the wall clock, for people: a board without a battery may have any time at all.
     public var createdAt: Int64
@@ -27,10 +27,19 @@ public struct Job: Sendable, Codable, Equatable {
     /// Peak of private memory the generation used, in bytes.
     public var peakBytes: Int?
     public var computeMilliseconds: Int?
-    /// How often it was started; more than once when the process died while computing it.
+    /// How often it was started; more than once when the process ended while computing it.
     public var attempts: Int
+    /// How often the process died while computing it, without handing it back.
+    public var interruptions = 0
     public var remixedFrom: String?
     public var idempotencyKey: String?
+
+    /// What no job made here can have: a file that was tampered with must not reach the arithmetic or the generator.
+    var isPlausible: Bool {
+        (0...100).contains(progress) && (0...1 << 30).contains(attempts) && (0...1 << 30).contains(interruptions)
+            && sequence < 1 << 62 && (1...10_000).contains(request.steps) && (1...100_000).contains(request.frames)
+            && (1...1000).contains(request.fps) && request.guidance.isFinite
+    }
 
     public var isFinished: Bool { status == .completed || status == .failed }
 }
@@ -78,22 +87,27 @@ public struct JobLimits: Sendable, Equatable {
     public var queueLength = 32
     /// Jobs waiting, of one owner.
     public var perOwnerQueued = 32
-    /// Bytes of the store; the oldest finished jobs make room.
+    /// Bytes of the store; the oldest finished jobs make room, and a video larger than this fails.
     public var storeBytes: Int64 = 2 << 30
     /// Finished jobs in the store.
     public var finishedJobs = 10_000
-    /// Seconds a finished job is kept, counted while the daemon runs; `nil` keeps it until room is needed.
+    /// Seconds a finished job is kept; `nil` keeps it until room is needed. Only time that the daemon runs counts, taken from
+    /// a clock that nobody can set: a board whose date jumps loses nothing, one that is often off keeps things longer.
     public var retentionSeconds: Int64?
     /// Bytes of the file system that are never used up.
     public var reserveBytes: Int64 = 32 << 20
-    /// Starts after which a job that the process keeps dying of is given up.
-    public var attempts = 1000
-    /// Events kept for those who come back with `Last-Event-ID`.
+    /// Times that the process may die of a job before the job is given up. High, as what kills the process is far more often
+    /// the power switch than the job.
+    public var interruptions = 1000
+    /// Events kept of one job, for slow clients and those who come back with `Last-Event-ID`.
     public var eventBacklog = 512
-    /// Events that wait for one slow client before its oldest are dropped.
-    public var subscriberBacklog = 64
+    /// Bytes of previews among these; the newest is kept whatever its size.
+    public var previewBacklogBytes = 4 << 20
     /// Clients that may watch one job.
     public var subscribers = 256
+
+    /// Bytes of an idempotency key.
+    public static let idempotencyKeyBytes = 255
 
     public init() {}
 }

@@ -1,6 +1,7 @@
 extension JobQueue {
     /// The job when it is there and `peer` may know of it.
     private func find(_ id: String, _ peer: Peer) throws(JobError) -> Job {
+        removeExpired()
         guard let job = kept[id]?.job, peer.isAdministrator || job.owner == peer.uid else { throw .notFound }
         return job
     }
@@ -26,6 +27,7 @@ extension JobQueue {
     public func list(
         peer: Peer, limit: Int, after: String?, ascending: Bool
     ) throws(JobError) -> (jobs: [JobView], hasMore: Bool) {
+        removeExpired()
         var ids = order.filter { id in
             guard let job = kept[id]?.job else { return false }
             return peer.isAdministrator || job.owner == peer.uid
@@ -75,15 +77,16 @@ extension JobQueue {
     public func watch(_ id: String, peer: Peer, after lastEventID: UInt64?) throws(JobError) -> JobWatch {
         let job = try find(id, peer)
         let log = events(of: job)
-        guard job.isFinished || log.watchers < limits.subscribers else { throw .quotaExceeded(retryAfter: 5) }
         let kind: JobEvent.Kind =
             switch job.status {
             case .completed: .completed
             case .failed: .failed
             case .queued, .inProgress: .progress
             }
-        let watch = log.watch(after: lastEventID, present: event(for: view(job).job, kind))
+        let watch = log.watch(
+            after: lastEventID, present: event(for: view(job).job, kind), limit: limits.subscribers)
         if job.isFinished { logs[id] = nil }
+        guard let watch else { throw .quotaExceeded(retryAfter: 5) }
         return watch
     }
 
@@ -121,7 +124,8 @@ extension JobQueue {
     func events(of job: Job) -> EventLog {
         if let log = logs[job.id] { return log }
         let log = EventLog(
-            epoch: job.attempts, backlog: limits.eventBacklog, subscriberBacklog: limits.subscriberBacklog)
+            epoch: job.attempts + (job.status == .queued ? 1 : 0), backlog: limits.eventBacklog,
+            previewBytes: limits.previewBacklogBytes)
         logs[job.id] = log
         return log
     }
@@ -135,10 +139,12 @@ extension JobQueue {
 
     func event(for job: Job, _ kind: JobEvent.Kind) -> JobEvent {
         let steps = job.request.steps
+        let run = running?.job.id == job.id ? running : nil
+        // What has ended has no run any more; rounded up, as progress was rounded down.
+        let step = run?.step ?? (job.status == .completed ? steps : min(steps, (job.progress * steps + 98) / 99))
         return JobEvent(
-            id: 0, kind: kind, step: job.status == .completed ? steps : job.progress * steps / 99, steps: steps,
-            frames: job.request.frames, progress: job.progress,
-            etaMilliseconds: running?.job.id == job.id ? running?.etaMilliseconds : nil)
+            id: 0, kind: kind, step: step, steps: steps, frames: job.request.frames, progress: job.progress,
+            etaMilliseconds: run?.etaMilliseconds)
     }
 }
 

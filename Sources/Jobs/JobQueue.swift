@@ -76,6 +76,7 @@ public actor JobQueue {
             if job.status == .inProgress {
                 job.status = .queued
                 job.progress = 0
+                job.interruptions += 1
             }
             kept[job.id] = Kept(job: job, parameters: entry.parameters, bytes: entry.bytes)
             order.append(job.id)
@@ -110,6 +111,7 @@ public actor JobQueue {
         for log in logs.values { log.close() }
         thread?.stop()
         thread = nil
+        store.unlock()
     }
 
     // MARK: Acceptance
@@ -119,8 +121,13 @@ public actor JobQueue {
     /// - Parameter idempotencyKey: the same key and request from the same owner give the job made the first time.
     public func submit(_ parameters: VideoParameters, peer: Peer, idempotencyKey: String?) throws(JobError) -> Job {
         guard !stopping else { throw .stopping }
-        if let reason = generator.unavailableReason { throw .unavailable(reason) }
-        let fingerprint = idempotencyKey.map { _ in "\(parameters)" }
+        if let idempotencyKey, !(1...JobLimits.idempotencyKeyBytes).contains(idempotencyKey.utf8.count) {
+            throw .invalid(
+                RequestError(
+                    .invalid, code: "invalid_idempotency_key", field: "Idempotency-Key",
+                    "Idempotency-Key must have 1 to \(JobLimits.idempotencyKeyBytes) bytes"))
+        }
+        let fingerprint = idempotencyKey.map { _ in parameters.fingerprint }
         if let idempotencyKey,
             let earlier = kept.values.first(where: {
                 $0.job.owner == peer.uid && $0.job.idempotencyKey == idempotencyKey
@@ -129,6 +136,7 @@ public actor JobQueue {
             guard earlier.parameters == fingerprint else { throw .idempotencyConflict }
             return earlier.job
         }
+        if let reason = generator.unavailableReason { throw .unavailable(reason) }
         let request: VideoRequest
         do { request = try generator.resolve(parameters) } catch { throw .invalid(error) }
 
@@ -171,8 +179,8 @@ public actor JobQueue {
         while let id = waiting.first {
             waiting.removeFirst()
             guard var job = kept[id]?.job else { continue }
-            guard job.attempts < limits.attempts else {
-                let times = "the daemon ended \(job.attempts) times while it was computed"
+            guard job.interruptions < limits.interruptions else {
+                let times = "the daemon died \(job.interruptions) times while it was computed"
                 fail(&job, JobFailure(code: "interrupted", message: times))
                 continue
             }
@@ -191,10 +199,10 @@ public actor JobQueue {
     private func begin(_ job: Job, on thread: ComputeThread) {
         let run = Run(job: job, events: events(of: job), latest: latestSlot(of: job), encode: encodeFrame)
         running = run
-        let (generator, encode) = (generator, encodeFrame)
+        let (generator, encode, store, limits) = (generator, encodeFrame, store, limits)
         log(JobLogEvent(.info, "started", job: job))
         thread.run { [weak self] in
-            let result = compute(run, generator: generator, encode: encode)
+            let result = compute(run, generator: generator, encode: encode, store: store, limits: limits)
             Task { await self?.ended(run, result) }
         }
     }
@@ -204,15 +212,18 @@ public actor JobQueue {
         running = nil
         if var job = kept[id]?.job {
             job.computeMilliseconds = run.elapsedMilliseconds
+            job.progress = run.progress
             switch result {
-            case .made(let frames, let latents, let sha256, let peakBytes):
+            case .made(let lastFrame, let sha256, let peakBytes):
                 job.framesSHA256 = sha256
                 job.peakBytes = peakBytes
-                complete(&job, frames: frames, latents: latents)
-            case .failed(.cancelled) where stopping && !cancelledByClient.contains(id):
+                complete(&job, lastFrame: lastFrame)
+            case .failed where run.isCancelled && stopping && !cancelledByClient.contains(id):
                 handBack(&job)
             case .failed(let error):
-                fail(&job, failure(for: error))
+                fail(&job, failure(for: run.isCancelled ? .cancelled : error))
+            case .notStored(let failure):
+                fail(&job, failure)
             }
         }
         cancelledByClient.remove(id)
@@ -223,36 +234,30 @@ public actor JobQueue {
     /// Jobs that a client cancelled while they ran, as against those handed back by `stop`.
     private var cancelledByClient: Set<String> = []
 
-    private func complete(_ job: inout Job, frames: [[UInt8]], latents: [UInt8]) {
+    /// Frames and latents are durable already: a job that says completed has them.
+    private func complete(_ job: inout Job, lastFrame: [UInt8]?) {
+        var finished = job
+        finished.status = .completed
+        finished.progress = 100
+        finished.completedAt = Int64(wall())
         do throws(FileError) {
-            makeRoom()
-            guard store.freeBytes > limits.reserveBytes else {
-                throw FileError(operation: "write", path: job.id, code: 28 /* ENOSPC */)
-            }
-            // Frames and latents first: a job that says completed has them.
-            try store.save(frames: frames, latents: latents, of: job.id)
-            var finished = job
-            finished.status = .completed
-            finished.progress = 100
-            finished.completedAt = Int64(wall())
             try store.save(finished, parameters: kept[job.id]?.parameters)
-            job = finished
         } catch {
-            let code = error.isFull ? "storage_full" : "storage_error"
-            let free = error.isFull ? "; \(store.freeBytes) bytes are free" : ""
-            return fail(&job, JobFailure(code: code, message: "the video could not be stored: \(error.message)\(free)"))
+            return fail(&job, store.failure(error))
         }
+        job = finished
         let milliseconds = Double(job.computeMilliseconds ?? 0)
         averageMilliseconds = averageMilliseconds.map { $0 * 0.7 + milliseconds * 0.3 } ?? milliseconds
         totals.completed += 1
         totals.computeMilliseconds += job.computeMilliseconds ?? 0
-        finish(job, .completed, lastFrame: frames.last)
+        finish(job, .completed, lastFrame: lastFrame)
     }
 
     func fail(_ job: inout Job, _ failure: JobFailure) {
         job.status = .failed
         job.error = failure
         job.completedAt = Int64(wall())
+        store.discardVideo(of: job.id)
         do { try store.save(job, parameters: kept[job.id]?.parameters) } catch {
             // In memory it has failed; on disk it waits, so after a restart it is tried again. It is not lost.
             log(JobLogEvent(.error, "its failure could not be stored: \(error.message)", job: job))
@@ -278,14 +283,13 @@ public actor JobQueue {
         logs[job.id] = nil
         let words = job.error.map { "failed: \($0.message)" } ?? "completed"
         log(JobLogEvent(job.error == nil ? .info : .warning, words, job: job))
-        age()
         makeRoom()
+        if limits.retentionSeconds != nil { store.save(ages: ages) }
     }
 
     private func handBack(_ job: inout Job) {
         job.status = .queued
         job.progress = 0
-        job.attempts -= 1
         try? store.save(job, parameters: kept[job.id]?.parameters)
         kept[job.id]?.job = job
         waiting.insert(job.id, at: 0)
@@ -340,14 +344,18 @@ public actor JobQueue {
         for (id, one) in kept where one.job.isFinished { ages[id, default: 0] += passed }
     }
 
+    /// Removes finished jobs that are too old. Called whenever jobs are looked at, as nothing runs while nobody asks.
+    func removeExpired() {
+        guard let retention = limits.retentionSeconds else { return }
+        age()
+        for (id, age) in ages where age > retention && kept[id]?.job.isFinished == true { try? remove(id) }
+    }
+
     /// Removes finished jobs that are too old, then the oldest ones while the store is too large.
     private func makeRoom() {
         age()
-        var finished = order.filter { kept[$0]?.job.isFinished == true }
-        if let retention = limits.retentionSeconds {
-            for id in finished where ages[id, default: 0] > retention { try? remove(id) }
-            finished.removeAll { kept[$0] == nil }
-        }
+        removeExpired()
+        let finished = order.filter { kept[$0]?.job.isFinished == true }
         var place = 0
         while place < finished.count, storeBytes > limits.storeBytes || finished.count - place > limits.finishedJobs {
             let id = finished[place]
@@ -358,18 +366,28 @@ public actor JobQueue {
     }
 }
 
-/// On the computing thread: frames, their hash, and their JPEGs.
+/// On the computing thread: frames, their hash, their JPEGs, and these on disk. Writing may take seconds on a memory card, in
+/// which the queue answers everybody.
 private func compute(
-    _ run: Run, generator: any FrameGenerator, encode: @Sendable (Frame) throws -> [UInt8]
+    _ run: Run, generator: any FrameGenerator, encode: @Sendable (Frame) throws -> [UInt8], store: JobStore,
+    limits: JobLimits
 ) -> RunResult {
-    do {
-        let video = try generator.generate(run.job.request, observer: run)
-        let frames = try video.frames.map(encode)
-        return .made(
-            frames: frames, latents: video.latents, sha256: Frame.sha256(of: video.frames), peakBytes: video.peakBytes)
-    } catch let error as GenerationError {
-        return .failed(error)
+    let video: GeneratedVideo
+    var frames: [[UInt8]] = []
+    do throws(GenerationError) {
+        video = try generator.generate(run.job.request, observer: run)
+        for frame in video.frames {
+            if run.isCancelled { throw .cancelled }
+            do { frames.append(try encode(frame)) } catch { throw .failed("a frame could not be encoded: \(error)") }
+        }
     } catch {
-        return .failed(.failed("a frame could not be encoded: \(error)"))
+        return .failed(error)
     }
+    do throws(FileError) {
+        try store.save(frames: frames, latents: video.latents, of: run.job.id, limits: limits)
+    } catch {
+        return .notStored(store.failure(error))
+    }
+    return .made(
+        lastFrame: frames.last, sha256: Frame.sha256(of: video.frames), peakBytes: video.peakBytes)
 }

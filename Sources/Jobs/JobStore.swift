@@ -22,6 +22,7 @@ struct JobStore {
 
     let directory: String
     let files: FileOperations
+    private let lock: StoreLock
     private var jobs: String { directory + "/jobs" }
     private static let maximumRecord = 1 << 20
     private static let trash = ".removed-"
@@ -30,8 +31,12 @@ struct JobStore {
         self.directory = directory
         self.files = files
         try files.makeFolder(directory)
-        try files.makeFolder(jobs)
+        lock = try StoreLock(directory + "/lock")
+        try files.makeFolder(directory + "/jobs")
     }
+
+    /// Another process may have the store.
+    func unlock() { lock.unlock() }
 
     /// Everything that is there, in the order of acceptance.
     func load(log: (JobLogEvent) -> Void) -> [Entry] {
@@ -39,19 +44,20 @@ struct JobStore {
         for name in files.names(in: jobs) {
             let folder = "\(jobs)/\(name)"
             let contents = files.names(in: folder)
-            if name.hasPrefix(Self.trash) {
+            let isFolder = files.isKind(S_IFDIR, folder)
+            if isFolder, name.hasPrefix(Self.trash) {
                 try? files.removeFolder(folder)
                 continue
             }
             // A power cut before acceptance: the client was never told that the job exists.
-            if isIdentifier(name), contents.allSatisfy({ $0.hasSuffix(".tmp") }) {
+            if isFolder, JobIdentifier.isValid(name), contents.allSatisfy({ $0.hasSuffix(".tmp") }) {
                 if (try? files.removeFolder(folder)) != nil { continue }
             }
-            guard isIdentifier(name), let entry = read(name) else {
+            guard isFolder, JobIdentifier.isValid(name), let entry = read(name) else {
                 quarantine(name, log: log)
                 continue
             }
-            for stale in contents where stale.hasSuffix(".tmp") { unlink("\(folder)/\(stale)") }
+            for stale in contents where stale.hasSuffix(".tmp") { files.discard("\(folder)/\(stale)") }
             found.append(entry)
         }
         return found.sorted { $0.job.sequence < $1.job.sequence }
@@ -60,7 +66,8 @@ struct JobStore {
     private func read(_ id: String) -> Entry? {
         guard let bytes = try? files.read("\(jobs)/\(id)/job.json", limit: Self.maximumRecord),
             let record = try? JSONDecoder().decode(Record.self, from: Data(bytes)), record.version == Record.current,
-            record.job.id == id
+            record.job.id == id, record.job.isPlausible,
+            record.job.status != .completed || files.isKind(S_IFREG, "\(jobs)/\(id)/frames.bin")
         else { return nil }
         return Entry(job: record.job, parameters: record.parameters, bytes: files.size(ofFolder: "\(jobs)/\(id)"))
     }
@@ -99,12 +106,30 @@ struct JobStore {
         guard let data = try? encoder.encode(Record(job: job, parameters: parameters)) else {
             throw FileError(operation: "encode", path: path, code: EINVAL)
         }
+        // What is larger would be taken for damage at the next start.
+        guard data.count <= Self.maximumRecord else {
+            throw FileError(operation: "write", path: path, code: EFBIG)
+        }
         try files.replace(path, with: Array(data))
     }
 
-    func save(frames: [[UInt8]], latents: [UInt8], of id: String) throws(FileError) {
+    /// Looks ahead: the file system is never filled to the brim, as job.json must still be written.
+    func save(frames: [[UInt8]], latents: [UInt8], of id: String, limits: JobLimits) throws(FileError) {
+        let needed = Int64(frames.reduce(latents.count) { $0 + $1.count })
+        let path = "\(jobs)/\(id)"
+        guard needed <= limits.storeBytes else { throw FileError(operation: "write", path: path, code: EDQUOT) }
+        guard freeBytes - limits.reserveBytes >= needed else {
+            throw FileError(operation: "write", path: path, code: ENOSPC)
+        }
         try files.replace("\(jobs)/\(id)/frames.bin", with: FrameFile.encode(frames))
         try files.replace("\(jobs)/\(id)/latents.bin", with: latents)
+    }
+
+    /// Frees what a video that did not come to an end has stored.
+    func discardVideo(of id: String) {
+        for name in ["frames.bin", "latents.bin"] where files.isKind(S_IFREG, "\(jobs)/\(id)/\(name)") {
+            files.discard("\(jobs)/\(id)/\(name)")
+        }
     }
 
     func frames(of id: String) -> [[UInt8]]? {
@@ -115,8 +140,20 @@ struct JobStore {
     /// Gone with the rename; what a power cut leaves of it is removed at the next start.
     func remove(_ id: String) throws(FileError) {
         let trash = "\(jobs)/\(Self.trash)\(id)"
-        try files.rename(folder: "\(jobs)/\(id)", to: trash)
+        do throws(FileError) {
+            try files.rename(folder: "\(jobs)/\(id)", to: trash)
+        } catch {
+            // Gone already, by an earlier try that failed after its rename or by hand.
+            guard error.code == ENOENT else { throw error }
+        }
         try? files.removeFolder(trash)
+    }
+
+    func failure(_ error: FileError) -> JobFailure {
+        let free = error.isFull ? "; \(freeBytes) bytes are free" : ""
+        return JobFailure(
+            code: error.isFull ? "storage_full" : "storage_error",
+            message: "the video could not be stored: \(error.message)\(free)")
     }
 
     func bytes(of id: String) -> Int64 { files.size(ofFolder: "\(jobs)/\(id)") }
@@ -126,15 +163,14 @@ struct JobStore {
     /// Seconds that finished jobs have been kept while the daemon ran; an unreadable file makes them young again.
     func loadAges() -> [String: Int64] {
         guard let bytes = try? files.read(directory + "/ages.json", limit: 16 << 20) else { return [:] }
-        return (try? JSONDecoder().decode([String: Int64].self, from: Data(bytes))) ?? [:]
+        let ages = (try? JSONDecoder().decode([String: Int64].self, from: Data(bytes))) ?? [:]
+        return ages.filter { (0..<1 << 40).contains($0.value) }
     }
 
     func save(ages: [String: Int64]) {
         guard let data = try? JSONEncoder().encode(ages) else { return }
         try? files.replace(directory + "/ages.json", with: Array(data))
     }
-
-    private func isIdentifier(_ name: String) -> Bool { JobIdentifier.isValid(name) }
 }
 
 enum JobIdentifier {

@@ -35,6 +35,7 @@ final class Run: GenerationObserver {
 
     var elapsedMilliseconds: Int { Int((Self.monotonicSeconds() - started) * 1000) }
     var progress: Int { state.withLock { $0.progress } }
+    var step: Int { state.withLock { $0.step } }
 
     /// Steps left at the measured pace; the decoder's share is counted as one step.
     var etaMilliseconds: Int? {
@@ -68,12 +69,6 @@ final class Run: GenerationObserver {
         picture.kind = .preview(
             jpeg: jpeg, width: preview.size.width, height: preview.size.height, frame: previewIndex)
         events.append(picture)
-    }
-
-    /// The last frame goes to those who look at previews.
-    func show(finalFrame jpeg: [UInt8]) {
-        let steps = job.request.steps
-        latest.put(jpeg: jpeg, step: steps, steps: steps, timestamp: Self.wallSeconds())
     }
 
     /// Time that passes in suspension too, and that nobody can set.

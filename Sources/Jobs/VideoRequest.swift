@@ -14,6 +14,18 @@ public struct VideoParameters: Sendable, Equatable {
     public var fps: Int?
 
     public init(prompt: String) { self.prompt = prompt }
+
+    /// The same for the same request, in every process: a hash of what was said, fields that were not left out.
+    var fingerprint: String {
+        let fields: [(String, String?)] = [
+            ("prompt", prompt), ("model", model), ("size", size?.description), ("seconds", seconds.map { "\($0)" }),
+            ("seed", seed.map { "\($0)" }), ("steps", steps.map { "\($0)" }), ("guidance", guidance.map { "\($0)" }),
+            ("negative_prompt", negativePrompt), ("fps", fps.map { "\($0)" }),
+        ]
+        var hash = SHA256()
+        for case (let name, let value?) in fields { hash.update(Array("\(name) \(value.utf8.count) \(value)\n".utf8)) }
+        return hash.finalize()
+    }
 }
 
 /// A request that one model has accepted: every value is decided, so that the same request gives the same frames.
