@@ -30,10 +30,15 @@ enum Daemon {
         let pipeline = try Pipeline(modelsDirectory: configuration.models, threads: threads)
         for problem in pipeline.problems { journal.write(.warning, problem) }
 
+        // A changed job wakes the teller of states; it looks for itself what there is to tell.
+        let (changes, change) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
         let jobs = try JobQueue(
             directory: configuration.state, limits: limits(configuration.limits), generator: pipeline,
             encodeFrame: { try JPEG.encode($0, quality: 95, subsampling: .full) },
-            log: { write($0, to: journal) })
+            log: {
+                write($0, to: journal)
+                change.yield()
+            })
         var options = ServiceOptions()
         options.connections = configuration.limits.connections ?? options.connections
         options.retentionSeconds = configuration.limits.retentionSeconds
@@ -48,6 +53,7 @@ enum Daemon {
         ServiceManager.ready(status: words)
         journal.write(pipeline.unavailableReason == nil ? .notice : .warning, words)
         let watchdog = watch(jobs, service)
+        let teller = Task { await tellStates(of: jobs, idle: words, changes) }
         verify(pipeline, journal)
 
         for await signal in terminations {
@@ -56,6 +62,7 @@ enum Daemon {
         }
         ServiceManager.stopping(status: "handing the running job back")
         watchdog?.cancel()
+        teller.cancel()
         await jobs.stop()
         await service.stop(running)
     }
@@ -82,6 +89,23 @@ enum Daemon {
                     case .computing(let counter): return .computing(workDone: counter)
                     }
                 }, alive: ServiceManager.aliveSign)
+        }
+    }
+
+    /// One line for `systemctl status`: the running job's steps, or that there is none.
+    private static func tellStates(of jobs: JobQueue, idle: String, _ changes: AsyncStream<Void>) async {
+        let everything = Peer(uid: getuid(), isAdministrator: true)
+        for await _ in changes {
+            let statistics = await jobs.statistics()
+            guard let id = statistics.running else {
+                ServiceManager.status(idle)
+                continue
+            }
+            guard let watch = try? await jobs.watch(id, peer: everything, after: nil) else { continue }
+            for await event in watch.events where event.kind == .progress {
+                ServiceManager.status(
+                    "making \(id): step \(event.step) of \(event.steps), \(statistics.queued) waiting")
+            }
         }
     }
 
@@ -128,7 +152,6 @@ enum Daemon {
             case .error: .error
             }
         journal.write(priority, event.message, fields: fields)
-        ServiceManager.status(event.job.map { "\($0) \(event.message)" } ?? event.message)
     }
 
     private static func write(_ event: ServiceLogEvent, to journal: Journal) {

@@ -7,7 +7,7 @@ import Media
 import Service
 
 @main
-struct Filoscoped: AsyncParsableCommand {
+struct Filoscoped: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "filoscoped",
         abstract: "Makes videos from words for whoever connects to its socket.",
@@ -24,7 +24,8 @@ struct Filoscoped: AsyncParsableCommand {
     @Option(help: ArgumentHelp("The folder of model folders.", valueName: "dir")) var models: String?
     @Option(help: ArgumentHelp("Threads that compute; default: one a processor.", valueName: "N")) var threads: Int?
 
-    func run() async throws {
+    // Not an async command: the runtime would park the first thread with every signal let through, and SIGTERM would kill.
+    func run() throws {
         Signals.prepare()
         var flags = Configuration.Flags()
         flags.config = config
@@ -32,6 +33,6 @@ struct Filoscoped: AsyncParsableCommand {
         flags.state = state
         flags.models = models
         flags.threads = threads
-        try await Daemon.run(flags: flags)
+        try Thread.wait { [flags] in try await Daemon.run(flags: flags) }
     }
 }
