@@ -24,7 +24,7 @@ def test_threads_and_kernel_levels_agree(daemons):
     assert "reference" in levels()
     for level in levels():
         daemon = daemons(env={"FILOSCOPE_KERNELS": level}, name=level).start()
-        assert json.loads(daemon.get("/state")[2])["kernels"] == level
+        assert json.loads(daemon.get("/state")[2])["host"]["kernels"] == level
         assert sha(daemon) == expected, level
 
 
