@@ -9,7 +9,7 @@ failed=0
 # only ROOMS MODULE: MODULE may be imported under these rooms alone (a regular expression of room names).
 only() {
     local found
-    found=$(grep -rnE "^[[:space:]]*(@[A-Za-z_]+(\([A-Za-z_]*\))?[[:space:]]+)*(internal |private |public )?import (struct |class |enum |func )?$2([. ]|$)" \
+    found=$(grep -rnE "^[[:space:]]*(@[A-Za-z_]+(\([A-Za-z_]*\))?[[:space:]]+)*(internal |private |public )?import (struct |class |enum |func )?($2)([. ]|$)" \
         --include='*.swift' Sources | grep -vE "^Sources/($1)/" || true)
     if [ -n "$found" ]; then
         echo "$found"
