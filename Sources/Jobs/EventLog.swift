@@ -137,17 +137,23 @@ final class EventLog: Sendable {
         return JobWatch(events: AsyncStream(unfolding: { await place.next() }))
     }
 
-    /// How far one client has come. Counted as a watcher until nobody holds it.
+    /// How far one client has come. Counted as a watcher until it has come to the end or nobody holds it.
     private final class Place: Sendable {
         private let log: EventLog
         private let at: Mutex<(seen: UInt64, first: JobEvent?)>
+        private let left = Atomic<Bool>(false)
 
         init(log: EventLog, seen: UInt64, first: JobEvent?) {
             self.log = log
             at = Mutex((seen, first))
         }
 
-        deinit { log.state.withLock { $0.watchers -= 1 } }
+        deinit { leave() }
+
+        private func leave() {
+            guard !left.exchange(true, ordering: .relaxed) else { return }
+            log.state.withLock { $0.watchers -= 1 }
+        }
 
         func next() async -> JobEvent? {
             if let first = at.withLock({ $0.first.take() }) { return first }
@@ -160,7 +166,10 @@ final class EventLog: Sendable {
                     at.withLock { $0.seen = event.id }
                     return event
                 }
-                if ended || Task.isCancelled { return nil }
+                if ended || Task.isCancelled {
+                    leave()
+                    return nil
+                }
                 await log.wait(after: seen)
             }
         }

@@ -185,6 +185,8 @@ import Video
         try await Task.sleep(for: .milliseconds(20))
         waiting.cancel()
         #expect(await waiting.value <= 1)
+        // It is gone although somebody still holds its watch.
+        await eventually { await queue.statistics().watchers == 2 }
         watches = []
         await eventually { await queue.statistics().watchers == 0 }
         _ = try await queue.watch(id, peer: alice, after: nil)
