@@ -15,6 +15,10 @@ enum Daemon {
         let journal = Journal()
         do {
             try await serve(flags: flags, journal: journal)
+        } catch let error as ConfigurationError {
+            // sysexits.h's EX_CONFIG: starting again would not help.
+            journal.write(.error, "filoscoped ends: \(error)")
+            throw ExitCode(78)
         } catch {
             journal.write(.error, "filoscoped ends: \(error)")
             throw ExitCode.failure
@@ -25,7 +29,10 @@ enum Daemon {
         let started = ContinuousClock.now
         let configuration = try Configuration.load(
             flags: flags, environment: ProcessInfo.processInfo.environment,
-            read: { try Array(Data(contentsOf: path($0))) })
+            read: { path in
+                guard access(path, R_OK) == 0 else { throw Unreadable(reason: String(cString: strerror(errno))) }
+                return try Array(Data(contentsOf: URL(filePath: path)))
+            })
         let threads = configuration.threads ?? Pipeline.availableProcessors
         let pipeline = try Pipeline(modelsDirectory: configuration.models, threads: threads)
         for problem in pipeline.problems { journal.write(.warning, problem) }
@@ -160,5 +167,8 @@ enum Daemon {
             fields: [("uid", String(event.uid)), ("took", "\(event.took)")])
     }
 
-    private static func path(_ text: String) -> URL { URL(filePath: text) }
+    private struct Unreadable: Error, CustomStringConvertible {
+        let reason: String
+        var description: String { "can't be read: \(reason)" }
+    }
 }
