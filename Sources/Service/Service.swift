@@ -31,7 +31,8 @@ public final class Service: Sendable {
     /// - Returns: what `stop` needs to remove the socket that was bound here.
     public func start(_ listener: consuming Listener) async throws -> RunningService {
         let path = listener.path
-        let administratorGroup = ConnectionPeer.administrators(named: options.administratorGroup)
+        let administratorGroup =
+            options.administratorGroupID ?? ConnectionPeer.administrators(named: options.administratorGroup)
         let connections = connections
         let options = options
         let router = router

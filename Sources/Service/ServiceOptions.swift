@@ -20,6 +20,8 @@ public struct ServiceOptions: Sendable {
     public var streamSendBuffer = 16_384
     /// Members of this group see everybody's jobs, as root does.
     public var administratorGroup = "filoscope-admin"
+    /// Instead of the name, where there is no such entry.
+    var administratorGroupID: UInt32?
     /// Seconds a finished video is kept; `expires_at` is told only when there is such a limit.
     public var retentionSeconds: Int64?
 
