@@ -48,35 +48,35 @@ import Video
         #expect(try resolve { $0.seconds = seconds }.frames == frames)
     }
 
-    @Test(
-        arguments: [
-            ("prompt", { (p: inout VideoParameters) in p.prompt = " \n" }),
-            ("prompt", { $0.prompt = "a\u{0}b" }),
-            ("prompt", { $0.prompt = String(repeating: "é", count: 1001) }),
-            ("negative_prompt", { $0.negativePrompt = "\u{7}" }),
-            ("seconds", { $0.seconds = 0 }),
-            ("seconds", { $0.seconds = -1 }),
-            ("seconds", { $0.seconds = .nan }),
-        ] as [(String, @Sendable (inout VideoParameters) -> Void)])
-    func refusesWhatIsWrong(field: String, change: @Sendable (inout VideoParameters) -> Void) throws {
+    typealias Change = @Sendable (inout VideoParameters) -> Void
+
+    static let wrong: [(String, Change)] = [
+        ("prompt", { $0.prompt = " \n" }),
+        ("prompt", { $0.prompt = "a\u{0}b" }),
+        ("prompt", { $0.prompt = String(repeating: "é", count: 1001) }),
+        ("negative_prompt", { $0.negativePrompt = "\u{7}" }),
+        ("seconds", { $0.seconds = 0 }),
+        ("seconds", { $0.seconds = -1 }),
+        ("seconds", { $0.seconds = .nan }),
+    ]
+
+    @Test(arguments: wrong) func refusesWhatIsWrong(field: String, change: Change) throws {
         let error = try #require(throws: RequestError.self) { try resolve(change) }
         #expect(error.field == field && error.kind == .invalid)
     }
 
-    @Test(
-        arguments: [
-            ("size", "64x64, 96x64", { (p: inout VideoParameters) in p.size = Size(width: 64, height: 96) }),
-            ("seconds", "2.125", { $0.seconds = 2.2 }),
-            ("seconds", "2.125", { $0.seconds = 1e300 }),
-            ("fps", "8", { $0.fps = 24 }),
-            ("steps", "2 to 50", { $0.steps = 51 }),
-            ("steps", "2 to 50", { $0.steps = 1 }),
-            ("guidance", "1.0 to 10.0", { $0.guidance = 0.5 }),
-            ("guidance", "1.0 to 10.0", { $0.guidance = .infinity }),
-        ] as [(String, String, @Sendable (inout VideoParameters) -> Void)])
-    func saysWhatTheModelCanDo(
-        field: String, possible: String, change: @Sendable (inout VideoParameters) -> Void
-    ) throws {
+    static let impossible: [(String, String, Change)] = [
+        ("size", "64x64, 96x64", { $0.size = Size(width: 64, height: 96) }),
+        ("seconds", "2.125", { $0.seconds = 2.2 }),
+        ("seconds", "2.125", { $0.seconds = 1e300 }),
+        ("fps", "8", { $0.fps = 24 }),
+        ("steps", "2 to 50", { $0.steps = 51 }),
+        ("steps", "2 to 50", { $0.steps = 1 }),
+        ("guidance", "1.0 to 10.0", { $0.guidance = 0.5 }),
+        ("guidance", "1.0 to 10.0", { $0.guidance = .infinity }),
+    ]
+
+    @Test(arguments: impossible) func saysWhatTheModelCanDo(field: String, possible: String, change: Change) throws {
         let error = try #require(throws: RequestError.self) { try resolve(change) }
         #expect(error.field == field && error.kind == .unsupported && error.message.contains(possible))
     }
