@@ -52,7 +52,7 @@ final class EventLog: Sendable {
         var waiting: [UInt64: CheckedContinuation<Void, Never>] = [:]
         var nextTicket: UInt64 = 0
     }
-    private let state: Mutex<State>
+    private let state: Locked<State>
     private let epoch: UInt64
     private let backlog: Int
     private let previewBytes: Int
@@ -63,7 +63,7 @@ final class EventLog: Sendable {
     ///   - previewBytes: kept of previews; the newest one is kept however large it is.
     init(epoch: Int, backlog: Int, previewBytes: Int) {
         self.epoch = UInt64(clamping: epoch) << 32
-        state = Mutex(State(newest: self.epoch, dropped: self.epoch))
+        state = Locked(State(newest: self.epoch, dropped: self.epoch))
         self.backlog = max(backlog, 1)
         self.previewBytes = previewBytes
     }
@@ -140,12 +140,12 @@ final class EventLog: Sendable {
     /// How far one client has come. Counted as a watcher until it has come to the end or nobody holds it.
     private final class Place: Sendable {
         private let log: EventLog
-        private let at: Mutex<(seen: UInt64, first: JobEvent?)>
+        private let at: Locked<(seen: UInt64, first: JobEvent?)>
         private let left = Atomic<Bool>(false)
 
         init(log: EventLog, seen: UInt64, first: JobEvent?) {
             self.log = log
-            at = Mutex((seen, first))
+            at = Locked((seen, first))
         }
 
         deinit { leave() }

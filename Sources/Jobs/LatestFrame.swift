@@ -1,5 +1,3 @@
-import Synchronization
-
 /// The newest preview of one job: one slot, which each client reads when it is ready for another. Nobody gets a backlog and
 /// a stalled client delays nobody.
 public final class LatestFrame: Sendable {
@@ -19,7 +17,7 @@ public final class LatestFrame: Sendable {
         var waiters: [UInt64: CheckedContinuation<Entry?, Never>] = [:]
         var nextWaiter: UInt64 = 0
     }
-    private let state = Mutex(State())
+    private let state = Locked(State())
 
     public init() {}
 

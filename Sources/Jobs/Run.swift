@@ -17,7 +17,7 @@ final class Run: GenerationObserver {
     let latest: LatestFrame
     private let encode: @Sendable (Frame) throws -> [UInt8]
     private let cancelled = Atomic<Bool>(false)
-    private let state: Mutex<State>
+    private let state: Locked<State>
     private let started = Run.monotonicSeconds()
 
     init(
@@ -27,7 +27,7 @@ final class Run: GenerationObserver {
         self.events = events
         self.latest = latest
         self.encode = encode
-        state = Mutex(State(progress: job.progress, lastStep: started))
+        state = Locked(State(progress: job.progress, lastStep: started))
     }
 
     func cancel() { cancelled.store(true, ordering: .relaxed) }

@@ -1,5 +1,5 @@
+import Jobs
 import NIOCore
-import Synchronization
 
 /// The open connections, for their caps and for the end. Used on the event loop, counted from anywhere.
 final class ConnectionRegistry: Sendable {
@@ -7,7 +7,7 @@ final class ConnectionRegistry: Sendable {
         var channels: [ObjectIdentifier: any Channel] = [:]
         var perPeer: [UInt32: Int] = [:]
     }
-    private let state = Mutex(State())
+    private let state = Locked(State())
     private let total: Int
     private let perPeer: Int
 

@@ -1,8 +1,8 @@
-import Synchronization
+import Jobs
 
 /// Answers counted by status, since start.
 final class Metrics: Sendable {
-    private let counts = Mutex<[Int: Int]>([:])
+    private let counts = Locked<[Int: Int]>([:])
 
     func count(status: Int) { counts.withLock { $0[status, default: 0] += 1 } }
 

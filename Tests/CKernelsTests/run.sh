@@ -66,7 +66,8 @@ arm() {
         return
     fi
     arm_cc=${ARM_CC:-aarch64-linux-gnu-gcc}
-    qemu=${QEMU:-qemu-aarch64-static}
+    # Debian 13 has the same program without the suffix.
+    qemu=${QEMU:-$(command -v qemu-aarch64-static || echo qemu-aarch64)}
     for tool in "$arm_cc" "$qemu"; do
         command -v "$tool" >/dev/null || fail "$tool is missing (FILOSCOPE_SKIP_ARM=reason skips the tests for ARM)"
     done

@@ -16,10 +16,10 @@ final class FakeGenerator: FrameGenerator {
         var started: [UInt64] = []
         var latentBytes = 100
     }
-    let behaviour: Mutex<Behaviour>
+    let behaviour: Locked<Behaviour>
     private let work = Atomic<UInt64>(0)
 
-    init(allowed: Int? = nil) { behaviour = Mutex(Behaviour(allowed: allowed)) }
+    init(allowed: Int? = nil) { behaviour = Locked(Behaviour(allowed: allowed)) }
 
     func allow(_ steps: Int) { behaviour.withLock { $0.allowed = ($0.allowed ?? 0) + steps } }
     func release() { behaviour.withLock { $0.allowed = nil } }
@@ -79,8 +79,8 @@ final class FakeGenerator: FrameGenerator {
 
 /// Clocks that a test sets.
 final class Clocks: Sendable {
-    let monotonic = Mutex(1000.0)
-    let wall = Mutex(1_700_000_000.0)
+    let monotonic = Locked(1000.0)
+    let wall = Locked(1_700_000_000.0)
     func pass(_ seconds: Double) {
         monotonic.withLock { $0 += seconds }
         wall.withLock { $0 += seconds }
@@ -98,7 +98,7 @@ final class Faults: Sendable {
         /// Everything that needs space fails.
         case full
     }
-    private let state = Mutex<(kind: Kind, count: Int, hits: [String])>((.none, 0, []))
+    private let state = Locked<(kind: Kind, count: Int, hits: [String])>((.none, 0, []))
 
     var count: Int { state.withLock { $0.count } }
     var hits: [String] { state.withLock { $0.hits } }
@@ -136,7 +136,7 @@ final class Harness: Sendable {
     let directory: String
     let clocks = Clocks()
     let faults = Faults()
-    let journal = Mutex<[JobLogEvent]>([])
+    let journal = Locked<[JobLogEvent]>([])
 
     init() {
         directory = "/tmp/filoscope-jobs-\(getpid())-\(UInt64.random(in: 0 ... .max))"

@@ -16,10 +16,10 @@ final class FakeGenerator: FrameGenerator {
         var isHeld = false
         var allowedSteps = 0
     }
-    let behaviour: Mutex<Behaviour>
+    let behaviour: Locked<Behaviour>
     private let work = Atomic<UInt64>(0)
 
-    init(_ behaviour: Behaviour = .init()) { self.behaviour = Mutex(behaviour) }
+    init(_ behaviour: Behaviour = .init()) { self.behaviour = Locked(behaviour) }
 
     func allowStep() { behaviour.withLock { $0.allowedSteps += 1 } }
 
