@@ -13,7 +13,7 @@ from . import data, generator
 from .autoencoder import Autoencoder
 from .text import TextEncoder
 
-PART, BATCH, CAPTIONS = 1024, 16, 24
+PART, BATCH, CAPTIONS, SEED = 1024, 16, 24, 1000
 
 
 def combination(labels):
@@ -62,7 +62,7 @@ def main():
         file = path(f"latents-{number:03d}.pt")
         if os.path.exists(file):
             continue
-        g = torch.Generator().manual_seed(1000 + number)
+        g = torch.Generator().manual_seed(SEED + number)
         labels = world.labels(PART, g)
         latents = []
         for some in labels.split(BATCH):

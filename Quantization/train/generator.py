@@ -112,8 +112,13 @@ def _place(name, height, width, g):
 
 
 class Generator:
-    def __init__(self, sprites, height=64, width=64, frames=17, faces=None):
-        """`sprites` as from sprites.load; `faces` turns each the way it moves."""
+    def __init__(self, sprites, height=64, width=64, frames=17, faces=None, spread=1.0, variants=VARIANTS):
+        """`sprites` as from sprites.load; `faces` turns each the way it moves.
+
+        `spread` scales how much places, sizes and distances differ from clip to clip; `variants` is how
+        many pictures of each place are used. Little of both is learned soon, much of both takes long.
+        """
+        self.spread, self.variants = spread, variants
         self.sprites = sprites
         self.faces = torch.zeros(len(sprites)) if faces is None else torch.tensor(faces, dtype=torch.float32)
         self.height, self.width, self.frames = height, width, frames
@@ -130,8 +135,8 @@ class Generator:
         batch, T, H, W = len(labels), self.frames, self.height, self.width
         subject, motion, place = labels.unbind(1)
 
-        def draw(low=0.0, high=1.0):
-            return low + (high - low) * torch.rand(batch, 1, generator=g)
+        def draw(low, high):
+            return (low + high) / 2 + self.spread * (high - low) * (torch.rand(batch, 1, generator=g) - 0.5)
 
         def does(name):
             return (motion == MOTION_NAMES.index(name))[:, None].float()
@@ -148,7 +153,7 @@ class Generator:
         facing = self.faces[subject][:, None]
         mirror = 1 - 2 * ((right * (facing < 0) + left * (facing > 0)).clamp(0, 1))
         if random_facing:
-            mirror = torch.where(draw() < 0.5, 1.0, -1.0) * torch.ones_like(mirror)
+            mirror = torch.where(torch.rand(batch, 1, generator=g) < 0.5, 1.0, -1.0) * torch.ones_like(mirror)
 
         aspect, cos, sin = W / H, torch.cos(angle), torch.sin(angle)
         theta = torch.stack([
@@ -157,7 +162,7 @@ class Generator:
         grid = F.affine_grid(theta.reshape(batch * T, 2, 3), (batch * T, 4, H, W), align_corners=False)
         sprite = self.sprites[subject][:, None].expand(-1, T, -1, -1, -1).flatten(0, 1)
         sprite = F.grid_sample(sprite, grid, align_corners=False).view(batch, T, 4, H, W)
-        variant = torch.randint(VARIANTS, (batch,), generator=g)
+        variant = torch.randint(self.variants, (batch,), generator=g)
         ground = self.places[place, variant][:, None]
         return (sprite[:, :, :3] + ground * (1 - sprite[:, :, 3:])).clamp(0, 1)
 
@@ -167,4 +172,4 @@ def small_world(folder):
     from . import sprites
 
     pictures, _ = sprites.load(folder, NAMES)
-    return Generator(pictures, faces=[face for _, face in SUBJECTS.values()])
+    return Generator(pictures, faces=[face for _, face in SUBJECTS.values()], spread=0.25, variants=3)

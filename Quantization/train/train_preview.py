@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from . import data, generator
+from . import cache_latents, data, generator
 
 
 class Preview(nn.Module):
@@ -29,27 +29,26 @@ def load(path):
 
 
 def main():
-    from .autoencoder import Autoencoder
-
     parser = data.arguments(__doc__, minutes=3)
     options = parser.parse_args()
     path = data.start(options)
     world = generator.small_world(path("sprites"))
-    coder = Autoencoder().to(memory_format=torch.channels_last).eval()
-    coder.load_state_dict(data.load(path("autoencoder.pt"))["model"])
     statistics = data.load(path("statistics.pt"))
-    mean, std = (statistics[key].view(1, -1, 1, 1, 1) for key in ("mean", "std"))
+    mean, std = (statistics[key].view(-1, 1, 1) for key in ("mean", "std"))
 
-    def clips(count, g):
-        video = world.render(world.labels(count, g), g)
-        with torch.no_grad():
-            latents = (coder.encode(video).transpose(1, 2) - mean) / std
-        return latents.transpose(1, 2).flatten(0, 1), video[:, ::4].flatten(0, 1)
+    def clips(number, count):
+        """The first clips of a cached part: latent frames, and the frames they stand for, rendered again."""
+        part = data.load(cache_latents.parts(path)[number])
+        g = torch.Generator().manual_seed(cache_latents.SEED + number)
+        labels = world.labels(cache_latents.PART, g)
+        assert torch.equal(labels, part["labels"]), "the cache was made with another generator"
+        video = torch.cat([world.render(some, g) for some in labels[:count].split(cache_latents.BATCH)])
+        latents = part["latents"][:count].float().transpose(1, 2).flatten(0, 1)
+        return (latents - mean) / std, video[:, ::4].flatten(0, 1)
 
+    latents, frames = clips(0, 640)
+    test = clips(1, 64)
     g = torch.Generator().manual_seed(21)
-    cached = [clips(8, g) for _ in range(48)]
-    latents, frames = (torch.cat(part) for part in zip(*cached))
-    test = clips(8, g)
     model, progress = Preview(), data.Progress(options.minutes)
     state = data.load(path("preview.pt"))
     if state is not None:
