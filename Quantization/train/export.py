@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from . import autoencoder, data, generator, transformer
 from .train_preview import Preview
 
-STEPS, GUIDANCE, SHIFT = 16, 2.5, 3.0
+STEPS, GUIDANCE, SHIFT = 12, 2.5, 3.0
 
 
 def configuration(transformer_config, mean, std):

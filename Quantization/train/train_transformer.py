@@ -56,8 +56,10 @@ def known_frames(batch, frames):
 
 
 def times(batch):
+    """Logit-normal, shifted; a third close to pure noise, where the text alone decides what moves where."""
     s = torch.sigmoid(torch.randn(batch))
-    return SHIFT * s / (1 + (SHIFT - 1) * s)
+    s = SHIFT * s / (1 + (SHIFT - 1) * s)
+    return torch.where(torch.rand(batch) < 0.33, 0.85 + 0.15 * torch.rand(batch), s)
 
 
 def optimizers(model, rate, muon, rank=0, world=1):
