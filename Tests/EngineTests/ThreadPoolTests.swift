@@ -62,14 +62,18 @@ import Testing
 
     @Test func sharesTheWork() {
         let pool = ThreadPool(threads: 4)
-        let seen = Mutex<Set<pthread_t>>([])
-        for _ in 0..<20 where seen.withLock({ $0.count }) < 4 {
-            pool.run(chunks: 64) { _ in
-                seen.withLock { _ = $0.insert(pthread_self()) }
+        // A place for each chunk: no lock, so that the pool alone keeps the threads apart.
+        let places = UnsafeMutablePointer<pthread_t>.allocate(capacity: 64)
+        defer { places.deallocate() }
+        var seen: Set<pthread_t> = []
+        for _ in 0..<20 where seen.count < 4 {
+            pool.run(chunks: 64) { chunk in
+                (places + chunk).initialize(to: pthread_self())
                 usleep(1000)
             }
+            seen.formUnion(UnsafeBufferPointer(start: places, count: 64))
         }
-        #expect(seen.withLock { $0.count } == 4)
+        #expect(seen.count == 4)
     }
 
     @Test func takesRunsOfSeveralThreadsInTurn() async {
