@@ -3,7 +3,9 @@
 set -euo pipefail
 
 packages=(
-    libc6-dev libstdc++-12-dev pkg-config make git python3 python3-venv
+    # what a Swift toolchain itself needs
+    binutils gcc libcurl4 libedit2 libncurses6 libsqlite3-0 libxml2 zlib1g-dev tzdata
+    libc6-dev libstdc++-12-dev pkg-config make git ca-certificates python3 python3-venv
     libsystemd-dev libturbojpeg0-dev libv4l-dev libopenh264-dev
     ffmpeg systemd curl
     qemu-user-static gcc-aarch64-linux-gnu libc6-dev-arm64-cross
@@ -12,6 +14,7 @@ packages=(
 if ! grep -q '^VERSION_ID="12"' /etc/os-release 2>/dev/null; then
     packages=("${packages[@]/qemu-user-static/qemu-user}")
     packages=("${packages[@]/libstdc++-12-dev/libstdc++-14-dev}")
+    packages=("${packages[@]/libcurl4/libcurl4t64}")
 fi
 
 command -v swift >/dev/null || {
