@@ -46,6 +46,8 @@ public final class VideoGenerator: Sendable {
             throw error
         } catch ModelError.cancelled {
             throw .cancelled
+        } catch let error as ModelError where error.isUnreadable {
+            throw .modelUnreadable("\(error)")
         } catch let error as ArenaError {
             throw .outOfMemory("\(error)")
         } catch let error as ModelError {
@@ -79,6 +81,8 @@ public final class VideoGenerator: Sendable {
     private func make(
         _ request: VideoRequest, noise: [Float]?, observer: any GenerationObserver
     ) throws -> GeneratedVideo {
+        // A file cut short inside its last page reads as zeros, without a fault that the guard of maps would see.
+        try model.checkUnchanged()
         let shape = try model.description.latentShape(
             width: request.size.width, height: request.size.height, frames: request.frames)
         let guided = request.guidance != 1
@@ -187,5 +191,12 @@ public final class VideoGenerator: Sendable {
             try stream.push(latent) { frames.append($0) }
         }
         return frames
+    }
+}
+
+extension ModelError {
+    fileprivate var isUnreadable: Bool {
+        if case .unreadable = self { return true }
+        return false
     }
 }

@@ -164,3 +164,13 @@ def test_a_model_truncated_while_a_job_runs(daemons, own_models):
     path.write_bytes(good)
     daemon.start()
     assert daemon.finish(id)["status"] == "completed"
+
+
+def test_a_model_changed_after_it_was_opened(daemons, own_models):
+    daemon = daemons(models=own_models).start()
+    path = own_models / "nano" / "preview.safetensors"
+    os.truncate(path, path.stat().st_size - 1)
+    video = daemon.finish(daemon.create(steps=2)["id"])
+    assert video["status"] == "failed" and video["error"]["code"] == "model_unreadable"
+    assert "preview.safetensors" in video["error"]["message"]
+    assert daemon.get("/healthz")[0] == 200
