@@ -5,11 +5,11 @@ public enum AVI {
     /// What one RIFF may hold.
     static let maximumBytes = 1 << 30
 
-    /// - Parameter fps: frames a second.
+    /// - Parameter fps: frames a second, 1...240.
     public static func write(jpegs: [[UInt8]], size: Size, fps: Int) throws(MediaError) -> [UInt8] {
-        guard !jpegs.isEmpty else { throw .frames("a video needs a frame") }
+        try FrameLimits.check(fps: fps, count: jpegs.count)
         let data = jpegs.reduce(0) { $0 + 8 + $1.count + $1.count % 2 }
-        guard data + 16 * jpegs.count < maximumBytes else {
+        guard data + 16 * jpegs.count + 512 < maximumBytes else {
             throw .tooLarge("an AVI of more than \(maximumBytes) bytes")
         }
         let largest = jpegs.map(\.count).max() ?? 0

@@ -36,6 +36,8 @@ public enum JPEG {
         return try size(of: jpeg, handle)
     }
 
+    /// A JPEG with damage or with more scans than any honest one (500) is refused.
+    ///
     /// - Parameter maximumPixels: looked at before anything is decoded.
     public static func decode(_ jpeg: [UInt8], maximumPixels: Int = 1 << 24) throws(MediaError) -> Frame {
         guard let handle = tjInitDecompress() else { throw .codec("libturbojpeg", reason: "no memory") }
@@ -49,7 +51,8 @@ public enum JPEG {
             pixels.withUnsafeMutableBufferPointer {
                 tjDecompress2(
                     handle, source.baseAddress, UInt(source.count), $0.baseAddress, Int32(size.width), 0,
-                    Int32(size.height), Int32(TJPF_RGB.rawValue), TJFLAG_ACCURATEDCT | TJFLAG_STOPONWARNING)
+                    Int32(size.height), Int32(TJPF_RGB.rawValue),
+                    TJFLAG_ACCURATEDCT | TJFLAG_STOPONWARNING | TJFLAG_LIMITSCANS)
             }
         }
         guard status == 0 else { throw failure(handle) }

@@ -5,21 +5,23 @@ public enum MP4 {
     /// Ticks a second, so that any whole frame rate has whole durations.
     private static let ticksPerFrame = 1000
 
-    /// Sides are rounded up to even, 16 at least, by repeating the edge.
+    /// Odd sides are rounded up to even by repeating the edge: 4:2:0 video has no odd ones.
+    ///
+    /// - Parameters:
+    ///   - frames: of one size, 16 pixels a side at least and no larger than 3840x2160 or so (the library's limit).
+    ///   - fps: frames a second, 1...240.
     public static func write(_ frames: [Frame], fps: Int) throws(MediaError) -> [UInt8] {
-        guard let first = frames.first, frames.allSatisfy({ $0.size == first.size }) else {
-            throw .frames("a video needs frames of one size")
+        try FrameLimits.check(fps: fps, count: frames.count)
+        let size = try FrameLimits.size(of: frames)
+        guard min(size.width, size.height) >= H264Encoder.minimumSide else {
+            throw .frames("H.264 needs at least \(H264Encoder.minimumSide) pixels a side, not \(size)")
         }
-        guard first.size.width >= H264Encoder.minimumSide, first.size.height >= H264Encoder.minimumSide else {
-            throw .frames("H.264 needs at least \(H264Encoder.minimumSide) pixels a side, not \(first.size)")
-        }
-        let planes = YUV420(first)
-        let encoder = try H264Encoder(width: planes.width, height: planes.height, fps: fps)
+        let (width, height) = YUV420.sides(of: size)
+        let encoder = try H264Encoder(width: width, height: height, fps: fps)
         var samples: [[UInt8]] = []
         var keys: [UInt32] = []
         for (index, frame) in frames.enumerated() {
-            let picture = try encoder.encode(
-                index == 0 ? planes : YUV420(frame), milliseconds: index * 1000 / fps)
+            let picture = try encoder.encode(YUV420(frame), milliseconds: index * 1000 / fps)
             if picture.isKey { keys.append(UInt32(index + 1)) }
             var sample = ByteWriter()
             for unit in picture.units {
@@ -30,9 +32,12 @@ public enum MP4 {
         }
         let total = samples.reduce(0) { $0 + $1.count }
         guard total < 1 << 31 else { throw .tooLarge("an MP4 of more than 2 GiB") }
+        guard encoder.sequenceParameters.count >= 4, !encoder.pictureParameters.isEmpty else {
+            throw .codec("libopenh264", reason: "it wrote no parameter sets")
+        }
 
         let track = Track(
-            width: planes.width, height: planes.height, fps: fps, sizes: samples.map(\.count), keys: keys,
+            width: width, height: height, fps: fps, sizes: samples.map(\.count), keys: keys,
             sequenceParameters: encoder.sequenceParameters, pictureParameters: encoder.pictureParameters)
         // The offset of the first sample stands inside moov, whose length does not depend on it.
         let head = fileType.count + track.movie(dataAt: 0).count + 8

@@ -8,10 +8,11 @@ struct YUV420 {
     var blue: [UInt8]
     var red: [UInt8]
 
+    static func sides(of size: Size) -> (width: Int, height: Int) { ((size.width + 1) & ~1, (size.height + 1) & ~1) }
+
     init(_ frame: Frame) {
         let (sourceWidth, sourceHeight) = (frame.size.width, frame.size.height)
-        width = (sourceWidth + 1) & ~1
-        height = (sourceHeight + 1) & ~1
+        (width, height) = Self.sides(of: frame.size)
         luma = [UInt8](repeating: 0, count: width * height)
         blue = [UInt8](repeating: 0, count: width * height / 4)
         red = blue
