@@ -414,10 +414,26 @@ static void axpby(float a, const float *x, float b, float *y, int32_t n) {
     }
 }
 
-#define FK_TABLE(level_, linear_i8_) \
+static void quantize_u8(const float *x, int32_t n, ck_quantization to, uint8_t *q) {
+    const float inverse = 1.0f / to.scale, low = (float)-to.zero;
+    for (int32_t i = 0; i < n; i += 16) {
+        const int32_t count = n - i < 16 ? n - i : 16;
+        store_bytes(q + i, load_first(x + i, count) * inverse, low, to.zero, count);
+    }
+}
+
+static void dequantize_u8(const uint8_t *q, int32_t n, ck_quantization from, float *x) {
+    for (int32_t i = 0; i < n; i += 16) {
+        const int32_t count = n - i < 16 ? n - i : 16;
+        store_first(x + i, floats_of(q + i, count, from.zero) * from.scale, count);
+    }
+}
+
+#define FK_TABLE(level_, linear_i8_, convolution_i8_) \
     { \
         .level = level_, .quantize_rows = quantize_rows, .linear_i8 = linear_i8_, .linear_f32 = linear_f32, \
-        .attention_f32 = attention_f32, .convolution_f32 = convolution_f32, .layer_norm = layer_norm, \
+        .attention_f32 = attention_f32, .convolution_f32 = convolution_f32, .convolution_i8 = convolution_i8_, \
+        .quantize_u8 = quantize_u8, .dequantize_u8 = dequantize_u8, .layer_norm = layer_norm, \
         .rms_norm = rms_norm, .rotary = rotary, .add_gated = add_gated, .activate = activate, \
         .soft_clamp = soft_clamp, .axpby = axpby, \
     }

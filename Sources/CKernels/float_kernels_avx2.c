@@ -13,5 +13,5 @@ CK_TARGET_BEGIN(CK_AVX2)
 #include "float_kernels.inc.h"
 CK_TARGET_END
 
-const ck_kernels ck_kernels_avx2 = FK_TABLE(CK_LEVEL_AVX2, ck_linear_i8_avx2);
+const ck_kernels ck_kernels_avx2 = FK_TABLE(CK_LEVEL_AVX2, ck_linear_i8_avx2, ck_convolution_i8_avx2);
 #endif

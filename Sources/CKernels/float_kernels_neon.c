@@ -10,6 +10,6 @@
 #define FK_DIMS 2
 #include "float_kernels.inc.h"
 
-const ck_kernels ck_kernels_neon = FK_TABLE(CK_LEVEL_NEON, ck_linear_i8_neon);
-const ck_kernels ck_kernels_neon_dotprod = FK_TABLE(CK_LEVEL_NEON_DOTPROD, ck_linear_i8_dotprod);
+const ck_kernels ck_kernels_neon = FK_TABLE(CK_LEVEL_NEON, ck_linear_i8_neon, ck_convolution_i8_neon);
+const ck_kernels ck_kernels_neon_dotprod = FK_TABLE(CK_LEVEL_NEON_DOTPROD, ck_linear_i8_dotprod, ck_convolution_i8_dotprod);
 #endif

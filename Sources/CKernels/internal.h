@@ -91,15 +91,19 @@ float ck_activation_of(float x, ck_activation activation);
 typedef void ck_linear_i8(const int8_t *q, const float *scale_x, int32_t rows, const ck_matrix_i8 *w,
                           int32_t out_begin, int32_t out_end, ck_activation activation, float *y, size_t stride_y);
 
+typedef void ck_convolution_i8(const ck_convolution_i8_args *args, int32_t row_begin, int32_t row_end);
+
 extern const ck_kernels ck_kernels_reference;
 #if defined(__x86_64__)
 extern const ck_kernels ck_kernels_avx2;
 extern const ck_kernels ck_kernels_avx512vnni;
 ck_linear_i8 ck_linear_i8_avx2, ck_linear_i8_avx512vnni;
+ck_convolution_i8 ck_convolution_i8_avx2, ck_convolution_i8_avx512vnni;
 #elif defined(__aarch64__)
 extern const ck_kernels ck_kernels_neon;
 extern const ck_kernels ck_kernels_neon_dotprod;
 ck_linear_i8 ck_linear_i8_neon, ck_linear_i8_dotprod;
+ck_convolution_i8 ck_convolution_i8_neon, ck_convolution_i8_dotprod;
 #endif
 
 #endif

@@ -182,6 +182,64 @@ static void linear_i8(const int8_t *q, const float *scale_x, int32_t rows, const
         }
 }
 
+static uint8_t byte_of(float v, float low, int32_t zero) {
+    const float high = (float)(255 - zero);
+    v = v > low ? v : low;
+    v = (v < high ? v : high) + (CK_MAGIC + (float)zero);
+    uint32_t bits;
+    memcpy(&bits, &v, sizeof bits);
+    return (uint8_t)bits;
+}
+
+static void quantize_u8(const float *x, int32_t n, ck_quantization to, uint8_t *q) {
+    const float inverse = 1.0f / to.scale;
+    for (int32_t i = 0; i < n; i++) q[i] = byte_of(x[i] * inverse, (float)-to.zero, to.zero);
+}
+
+static void dequantize_u8(const uint8_t *q, int32_t n, ck_quantization from, float *x) {
+    for (int32_t i = 0; i < n; i++) x[i] = (float)((int32_t)q[i] - from.zero) * from.scale;
+}
+
+static void convolution_i8(const ck_convolution_i8_args *a, int32_t row_begin, int32_t row_end) {
+    const int32_t out_width = (a->width + a->stride - 1) / a->stride, small_width = a->width / a->enlarge;
+    const int32_t in2 = a->input2 != NULL ? a->in2 : 0;
+    const int32_t in16 = (a->in + 15) / 16 * 16, blocks = (in16 + (in2 + 15) / 16 * 16) / 8;
+    const int32_t taps = a->kernel * a->kernel, zero = a->quantization_in.zero;
+    const float k = a->output != NULL ? 1.0f / a->quantization_out.scale : 1.0f;
+    for (int32_t oy = row_begin; oy < row_end; oy++)
+        for (int32_t ox = 0; ox < out_width; ox++)
+            for (int32_t o = 0; o < a->out; o++) {
+                int32_t sum = 0;
+                for (int32_t tap = 0; tap < taps; tap++) {
+                    const int32_t y = oy * a->stride + tap / a->kernel - a->kernel / 2;
+                    const int32_t x = ox * a->stride + tap % a->kernel - a->kernel / 2;
+                    if (y < 0 || y >= a->height || x < 0 || x >= a->width) continue;
+                    const size_t pixel =
+                        (size_t)(y / a->enlarge) * (size_t)small_width + (size_t)(x / a->enlarge);
+                    const int8_t *w = a->weight + ((size_t)(o / 8) * (size_t)taps + (size_t)tap) * (size_t)blocks * 64;
+                    for (int32_t i = 0; i < a->in + in2; i++) {
+                        const int32_t at = i < a->in ? i : in16 + i - a->in;  // of the padded inputs
+                        const uint8_t byte = i < a->in ? a->input[pixel * (size_t)a->stride_in + (size_t)i]
+                                                       : a->input2[pixel * (size_t)in2 + (size_t)(i - a->in)];
+                        sum += ((int32_t)byte - zero) * (int32_t)w[(size_t)(at / 8) * 64 + (size_t)(o % 8 * 8 + at % 8)];
+                    }
+                }
+                const size_t at = ((size_t)oy * (size_t)out_width + (size_t)ox) * (size_t)a->out + (size_t)o;
+                float v = (float)sum * ((a->quantization_in.scale * a->scale[o]) * k);
+                if (a->bias != NULL) v = v + a->bias[o] * k;
+                if (a->residual != NULL)
+                    v = v + (float)((int32_t)a->residual[at] - a->quantization_residual.zero) *
+                                (a->quantization_residual.scale * k);
+                if (a->residual_f32 != NULL) v = v + a->residual_f32[at] * k;
+                if (a->output == NULL) {
+                    a->output_f32[at] = a->activation == CK_ACTIVATION_RELU ? ck_activation_of(v, a->activation) : v;
+                } else {
+                    const float low = a->activation == CK_ACTIVATION_RELU ? 0.0f : (float)-a->quantization_out.zero;
+                    a->output[at] = byte_of(v, low, a->quantization_out.zero);
+                }
+            }
+}
+
 const ck_kernels ck_kernels_reference = {
     .level = CK_LEVEL_REFERENCE,
     .quantize_rows = quantize_rows,
@@ -189,6 +247,9 @@ const ck_kernels ck_kernels_reference = {
     .linear_f32 = linear_f32,
     .attention_f32 = attention_f32,
     .convolution_f32 = convolution_f32,
+    .convolution_i8 = convolution_i8,
+    .quantize_u8 = quantize_u8,
+    .dequantize_u8 = dequantize_u8,
     .layer_norm = layer_norm,
     .rms_norm = rms_norm,
     .rotary = rotary,

@@ -13,9 +13,11 @@ typedef float f32x16 __attribute__((vector_size(64)));
 typedef float f32x8 __attribute__((vector_size(32)));
 typedef int32_t i32x16 __attribute__((vector_size(64)));
 typedef int8_t i8x16 __attribute__((vector_size(16)));
+typedef uint8_t u8x16 __attribute__((vector_size(16)));
 typedef float f32x16_unaligned __attribute__((vector_size(64), aligned(4), may_alias));
 typedef float f32x8_unaligned __attribute__((vector_size(32), aligned(4), may_alias));
 typedef int8_t i8x16_unaligned __attribute__((vector_size(16), aligned(1), may_alias));
+typedef uint8_t u8x16_unaligned __attribute__((vector_size(16), aligned(1), may_alias));
 
 CK_INLINE f32x16 splat(float s) { return (f32x16){s, s, s, s, s, s, s, s, s, s, s, s, s, s, s, s}; }
 CK_INLINE i32x16 splat_int(int32_t s) { return (i32x16){s, s, s, s, s, s, s, s, s, s, s, s, s, s, s, s}; }
@@ -58,6 +60,26 @@ CK_INLINE f32x16 with_sign_of(f32x16 x, f32x16 sign) {
 }
 /// b where either is NaN.
 CK_INLINE f32x16 larger(f32x16 a, f32x16 b) { return choose(a > b, a, b); }
+
+CK_INLINE f32x16 floats_of(const uint8_t *p, int32_t n, int32_t zero) {
+    u8x16 bytes = {0};
+    if (n == 16)
+        bytes = *(const u8x16_unaligned *)p;
+    else
+        memcpy(&bytes, p, (size_t)n);
+    return __builtin_convertvector(__builtin_convertvector(bytes, i32x16) - zero, f32x16);
+}
+
+/// The bytes of v, already in units of the scale. Adding the magic number rounds; its lowest byte is 0.
+CK_INLINE void store_bytes(uint8_t *p, f32x16 v, float low, int32_t zero, int32_t n) {
+    v = larger(v, splat(low));
+    v = choose(v < (float)(255 - zero), v, splat((float)(255 - zero)));
+    const u8x16 bytes = __builtin_convertvector(as_int(v + (CK_MAGIC + (float)zero)), u8x16);
+    if (n == 16)
+        *(u8x16_unaligned *)p = bytes;
+    else
+        memcpy(p, &bytes, (size_t)n);
+}
 
 /// Lanes 0...7 plus 8...15, then 0...3 plus 4...7, and so on.
 CK_INLINE float tree(f32x16 v) {

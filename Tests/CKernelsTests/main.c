@@ -24,6 +24,7 @@ static long run(ck_level level, uint64_t seed) {
     test_linear_f32(&t);
     test_attention(&t);
     test_convolution(&t);
+    test_convolution_i8(&t);
     test_rows(&t);
     if (t.compared < 1000000) expect(&t, 0, "only %ld values were compared", t.compared);
     printf("level %s seed %llu compared %ld failures %ld\n", ck_level_name(level), (unsigned long long)seed, t.compared,

@@ -51,6 +51,7 @@ void test_linear_i8(test *t);
 void test_linear_f32(test *t);
 void test_attention(test *t);
 void test_convolution(test *t);
+void test_convolution_i8(test *t);
 void test_rows(test *t);
 
 void time_level(const ck_kernels *k);

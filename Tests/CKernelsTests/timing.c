@@ -52,6 +52,29 @@ static void time_linear(const ck_kernels *k, int32_t rows, int32_t in, int32_t o
     free(x), free(y), free(scale), free(bias), free(scale_x), free(q), free(weight), free(sum);
 }
 
+/// A convolution of `in` channels, twice with a past, from bytes to bytes.
+static void time_convolution_i8(const ck_kernels *k, int32_t size, int32_t in, int past, int32_t out, int32_t kernel) {
+    const size_t pixels = (size_t)size * (size_t)size, outs = (size_t)(out + 15) / 16 * 16;
+    const size_t all = (size_t)(in + 15) / 16 * 16 * (size_t)(1 + past);
+    uint8_t *input = calloc(pixels, (size_t)in), *output = calloc(pixels, (size_t)out);
+    int8_t *weight = calloc(outs * all, (size_t)(kernel * kernel));
+    int32_t *sum = calloc(outs, 4);
+    float *scale = floats(outs), *bias = floats(outs);
+    if (input == NULL || output == NULL || weight == NULL || sum == NULL) exit(2);
+    memset(input, 9, pixels * (size_t)in);
+    memset(weight, 3, outs * all * (size_t)(kernel * kernel));
+    const ck_convolution_i8_args a = {.input = input, .input2 = past ? input : NULL, .weight = weight, .scale = scale,
+                                      .sum = sum, .bias = bias, .output = output, .quantization_in = {0.01f, 0},
+                                      .quantization_out = {0.1f, 0}, .height = size, .width = size, .in = in,
+                                      .in2 = in, .out = out, .stride_in = in, .enlarge = 1, .kernel = kernel,
+                                      .stride = 1, .activation = CK_ACTIVATION_RELU};
+    char name[64];
+    snprintf(name, sizeof name, "convolution_i8 %dx%d %d%s to %d, %dx%d", kernel, kernel, in, past ? " twice" : "", out,
+             size, size);
+    TIME(name, 2.0 * kernel * kernel * (double)pixels * in * (1 + past) * out, k->convolution_i8(&a, 0, size));
+    free(input), free(output), free(weight), free(sum), free(scale), free(bias);
+}
+
 void time_level(const ck_kernels *k) {
     printf("level %s (one thread, indicative)\n", ck_level_name(k->level));
     const int slow = k->level == CK_LEVEL_REFERENCE;
@@ -90,6 +113,16 @@ void time_level(const ck_kernels *k) {
         snprintf(name, sizeof name, "convolution %d+%d to %d, %d x %d", in, in2, out, size, size);
         TIME(name, 2.0 * 9 * (double)pixels * (in + in2) * out, k->convolution_f32(&a, 0, size));
         free(input), free(input2), free(weight), free(output);
+    }
+    time_convolution_i8(k, slow ? 8 : 64, 64, 0, 64, 3);
+    if (!slow) {
+        time_convolution_i8(k, 64, 64, 1, 64, 3);
+        time_convolution_i8(k, 32, 128, 1, 128, 3);
+        time_convolution_i8(k, 32, 256, 1, 256, 3);
+        time_convolution_i8(k, 16, 96, 1, 96, 3);
+        time_convolution_i8(k, 16, 96, 0, 48, 3);
+        time_convolution_i8(k, 64, 64, 0, 12, 3);
+        time_convolution_i8(k, 64, 64, 0, 128, 1);
     }
     {
         float *x = floats(65536), *y = floats(65536);

@@ -82,6 +82,46 @@ typedef struct ck_convolution_f32_args {
     ck_activation activation;  // NONE or RELU, applied last
 } ck_convolution_f32_args;
 
+/// How numbers lie in bytes: number = (byte - zero) * scale. scale is above 0; zero is 0...255, 0 after a ReLU, so that all
+/// 8 bits are of use.
+typedef struct ck_quantization {
+    float scale;
+    int32_t zero;
+} ck_quantization;
+
+/// The same convolution over bytes, the image enlarged before (nearest) without being written down.
+/// weight is [out_padded/8][kernel][kernel][blocks][8 outputs][8 inputs], int8 in -127...127, blocks those of 8 inputs of
+/// in, rounded up to 16, then of in2, rounded up to 16; both together are at most 4096 inputs. Bytes use all of 8 bits, so
+/// that a weight of -128, which the reader of checkpoints refuses, would be too much for 16-bit sums. scale, sum (of an output's
+/// weights) and bias are [out_padded], out_padded = out rounded up to 16; bias may be NULL.
+/// With k = 1 for floats, else 1 / quantization_out.scale, an output is
+///     (float)(Σ (byte - zero)·w) * ((quantization_in.scale * scale[o]) * k) + bias[o] * k
+///     + (float)(residual - zero) * (quantization_residual.scale * k), or + residual_f32 * k;
+/// then the activation; a byte is that, clamped to what bytes hold, plus zero, rounded (a tie to the even byte). A NaN is
+/// the lowest.
+typedef struct ck_convolution_i8_args {
+    const uint8_t *input;   // [height / enlarge, width / enlarge, stride_in], `in` used
+    const uint8_t *input2;  // [height / enlarge, width / enlarge, in2], or NULL
+    const int8_t *weight;
+    const float *scale;
+    const int32_t *sum;
+    const float *bias;
+    uint8_t *output;        // [out_height, out_width, out], or NULL with output_f32
+    float *output_f32;
+    const uint8_t *residual;  // [out_height, out_width, out] or NULL
+    const float *residual_f32;  // the same as floats; one of the two at most
+    ck_quantization quantization_in;  // of both inputs
+    ck_quantization quantization_residual;
+    ck_quantization quantization_out;
+    int32_t height, width;  // of the enlarged image
+    int32_t in, in2, out;
+    int32_t stride_in;      // bytes from a pixel of input to the next
+    int32_t enlarge;        // 1 or 2
+    int32_t kernel;         // 1 or 3
+    int32_t stride;         // 1 or 2; out_height = ceil(height / stride)
+    ck_activation activation;  // NONE or RELU
+} ck_convolution_i8_args;
+
 /// The functions of one level. All rows are contiguous unless a stride (in elements) is given.
 typedef struct ck_kernels {
     ck_level level;
@@ -108,6 +148,13 @@ typedef struct ck_kernels {
 
     /// Output rows row_begin..<row_end of the convolution.
     void (*convolution_f32)(const ck_convolution_f32_args *args, int32_t row_begin, int32_t row_end);
+
+    /// Output rows row_begin..<row_end of the convolution.
+    void (*convolution_i8)(const ck_convolution_i8_args *args, int32_t row_begin, int32_t row_end);
+    /// q = the byte of x: x * (1 / scale), clamped, plus zero, rounded (a tie to the even byte). A NaN is the lowest.
+    void (*quantize_u8)(const float *x, int32_t n, ck_quantization quantization, uint8_t *q);
+    /// x = (float)(q - zero) * scale.
+    void (*dequantize_u8)(const uint8_t *q, int32_t n, ck_quantization quantization, float *x);
 
     /// y = (x - mean) / sqrt(var + eps) * (gamma or 1) + (beta or 0), then * (1 + scale or 0) + (shift or 0);
     /// each [n] or NULL.

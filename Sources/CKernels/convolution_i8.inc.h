@@ -1,0 +1,195 @@
+// An int8 convolution as an implicit matrix product, written once; each including file gives it the product of one
+// instruction set. A strip of neighbouring outputs sees a window of input lines, packed once for all outputs:
+// [line][column][block of 8 inputs], so that a tap moves a tile by a column and no tap is written twice. The window also
+// holds what lies outside of the image, and is where an image is enlarged and its past put beside it.
+// Before including, define
+//   CI_PIXELS(groups)  pixels of a tile of `groups` groups of 8 outputs, at most 12
+//   CI_GROUPS          groups of a full tile: 2 or 4
+//   CI_BYTES           of a block in the window
+//   CI_MOVED(zero)     what the product takes off a byte: corrected with the weights' sum
+// and the functions
+//   put(to, from, zero)         one block of 8 bytes into the window
+//   tiles(t, pixels, groups, sums)  sums [pixels][CI_OUTS] of a tile
+#include "vector.inc.h"
+
+enum {
+    CI_OUTS = 8 * CI_GROUPS,
+    CI_STRIP = 24,                  // outputs side by side
+    CI_WINDOW_BYTES = 3 * 3 * 4096 * CI_BYTES / 8,  // one output of the most inputs
+    CI_STRIP_BYTES = 24 * 1024 * CI_BYTES / 8,      // what a window takes at most when it holds more than one tile
+    CI_WEIGHT_BYTES = 384 * 1024,   // what stays in L2 while the image passes
+};
+
+/// What a tile's product reads: lines of a window, and one group of outputs.
+typedef struct ci_tile {
+    const uint8_t *line[3];  // the first pixel's leftmost column
+    size_t step;             // bytes from a pixel to the next
+    const int8_t *weight;
+    size_t group;            // bytes from a group of outputs to the next
+    int32_t lines;
+    int32_t blocks;          // of a line: neighbouring columns lie side by side
+} ci_tile;
+
+static void tiles(const ci_tile *t, int32_t pixels, int32_t groups, int32_t *sums);
+CK_INLINE void put(uint8_t *to, const uint8_t *from, int32_t zero);
+
+CK_INLINE void put_channels(uint8_t *to, const uint8_t *from, int32_t channels, int32_t zero) {
+    uint8_t last[8];
+    int32_t c = 0;
+    for (; c + 8 <= channels; c += 8) put(to + (size_t)c * (CI_BYTES / 8), from + c, zero);
+    for (; c < (channels + 15) / 16 * 16; c += 8) {
+        // What stands beyond the channels meets weights of 0.
+        memset(last, zero, sizeof last);
+        for (int32_t i = c; i < channels; i++) last[i - c] = from[i];
+        put(to + (size_t)c * (CI_BYTES / 8), last, zero);
+    }
+}
+
+static void put_outside(uint8_t *to, int32_t blocks, int32_t zero) {
+    uint8_t nothing[8];
+    memset(nothing, zero, sizeof nothing);
+    for (int32_t b = 0; b < blocks; b++) put(to + (size_t)b * CI_BYTES, nothing, zero);
+}
+
+/// Columns `left`..<`left + columns` of line `y`, both of the enlarged image and perhaps outside of it.
+static void put_line(uint8_t *to, const ck_convolution_i8_args *a, int32_t blocks, int32_t y, int32_t left,
+                     int32_t columns) {
+    const int32_t zero = a->quantization_in.zero;
+    const size_t column = (size_t)blocks * CI_BYTES;
+    if (y < 0 || y >= a->height) {
+        put_outside(to, blocks * columns, zero);
+        return;
+    }
+    int32_t begin = left < 0 ? -left : 0, end = a->width - left < columns ? a->width - left : columns;
+    if (begin > 0) put_outside(to, blocks * begin, zero);
+    if (end < columns) put_outside(to + column * (size_t)end, blocks * (columns - end), zero);
+    const size_t line = (size_t)(y / a->enlarge) * (size_t)(a->width / a->enlarge), stride = (size_t)a->stride_in;
+    const uint8_t *input = a->input + line * stride;
+    if (a->input2 == NULL && a->enlarge == 1 && a->stride_in == a->in && a->in % 16 == 0) {
+        put_channels(to + column * (size_t)begin, input + (size_t)(left + begin) * stride, (end - begin) * a->in, zero);
+        return;
+    }
+    const size_t beside = (size_t)((a->in + 15) / 16 * 2) * CI_BYTES;
+    for (int32_t i = begin; i < end; i++) {
+        const size_t x = (size_t)((left + i) / a->enlarge);
+        put_channels(to + column * (size_t)i, input + x * stride, a->in, zero);
+        if (a->input2 != NULL)
+            put_channels(to + column * (size_t)i + beside, a->input2 + (line + x) * (size_t)a->in2, a->in2, zero);
+    }
+}
+
+/// The exact sums of outputs `o`..<`end` (within CI_OUTS) at `pixels` neighbours from element `at` of the image.
+CK_INLINE void ci_finish(const int32_t *sums, const ck_convolution_i8_args *a, int32_t pixels, int32_t o, int32_t end,
+                         size_t at, const int bytes, const int residual) {
+    const float k = bytes ? 1.0f / a->quantization_out.scale : 1.0f;
+    const int32_t moved = a->quantization_in.zero - CI_MOVED(a->quantization_in.zero);
+    const int relu = a->activation == CK_ACTIVATION_RELU;
+    const float low = relu ? 0.0f : (float)-a->quantization_out.zero;
+    const float residual_scale = a->quantization_residual.scale * k;
+    for (int32_t c = o; c < end; c += 16) {
+        const int32_t n = a->out - c < 16 ? a->out - c : 16;
+        const f32x16 scale = (a->quantization_in.scale * load(a->scale + c)) * k;
+        const f32x16 bias = a->bias != NULL ? load(a->bias + c) * k : splat(0.0f);
+        i32x16 correction;
+        memcpy(&correction, a->sum + c, sizeof correction);
+        correction = correction * moved;
+        for (int32_t p = 0; p < pixels; p++) {
+            const size_t to = at + (size_t)p * (size_t)a->out + (size_t)c;
+            i32x16 sum;
+            memcpy(&sum, sums + p * CI_OUTS + (c - o), sizeof sum);
+            f32x16 v = __builtin_convertvector(sum - correction, f32x16) * scale;
+            if (a->bias != NULL) v = v + bias;
+            if (residual == 1) v = v + floats_of(a->residual + to, n, a->quantization_residual.zero) * residual_scale;
+            if (residual == 2) v = v + load_first(a->residual_f32 + to, n) * k;
+            if (bytes)
+                store_bytes(a->output + to, v, low, a->quantization_out.zero, n);
+            else
+                store_first(a->output_f32 + to, relu ? activation16(v, CK_ACTIVATION_RELU) : v, n);
+        }
+    }
+}
+
+static void ci_finish_any(const int32_t *sums, const ck_convolution_i8_args *a, int32_t pixels, int32_t o, int32_t end,
+                          size_t at) {
+    if (a->output != NULL && a->residual != NULL)
+        ci_finish(sums, a, pixels, o, end, at, 1, 1);
+    else if (a->output != NULL && a->residual_f32 != NULL)
+        ci_finish(sums, a, pixels, o, end, at, 1, 2);
+    else if (a->output != NULL)
+        ci_finish(sums, a, pixels, o, end, at, 1, 0);
+    else if (a->residual != NULL)
+        ci_finish(sums, a, pixels, o, end, at, 0, 1);
+    else if (a->residual_f32 != NULL)
+        ci_finish(sums, a, pixels, o, end, at, 0, 2);
+    else
+        ci_finish(sums, a, pixels, o, end, at, 0, 0);
+}
+
+/// Lines of a window, and which line of the image each holds.
+typedef struct ci_window {
+    uint8_t *bytes;
+    size_t line;
+    int32_t held[3];
+} ci_window;
+
+/// Outputs `begin`..<`end` of `pixels` neighbours of row `oy` from `ox` on.
+static void ci_strip(const ck_convolution_i8_args *a, ci_window *window, int32_t blocks, int32_t oy, int32_t ox,
+                     int32_t pixels, int32_t begin, int32_t end) {
+    const int32_t pad = a->kernel / 2, out_width = (a->width + a->stride - 1) / a->stride;
+    const size_t column = (size_t)blocks * CI_BYTES;
+    const uint8_t *line[3] = {NULL, NULL, NULL};
+    for (int32_t ky = 0; ky < a->kernel; ky++) {
+        const int32_t y = oy * a->stride + ky - pad, slot = (y + a->kernel) % a->kernel;
+        uint8_t *bytes = window->bytes + (size_t)slot * window->line;
+        if (window->held[slot] != y)
+            put_line(bytes, a, blocks, y, ox * a->stride - pad, (pixels - 1) * a->stride + a->kernel);
+        window->held[slot] = y;
+        line[ky] = bytes;
+    }
+    const size_t group = (size_t)(a->kernel * a->kernel * blocks) * 64;
+    const size_t row = ((size_t)oy * (size_t)out_width + (size_t)ox) * (size_t)a->out;
+    for (int32_t o = begin; o < end;) {
+        const int32_t groups = end - o >= CI_OUTS ? CI_GROUPS : 2;
+        // As many tiles as needed, as equal as can be: a tile of one or two pixels leaves the multipliers waiting.
+        const int32_t most = CI_PIXELS(groups), count = (pixels + most - 1) / most;
+        for (int32_t i = 0, p = 0; i < count; i++) {
+            const int32_t n = pixels / count + (i < pixels % count);
+            _Alignas(64) int32_t sums[12 * CI_OUTS];
+            ci_tile t = {.step = column * (size_t)a->stride,
+                         .weight = a->weight + (size_t)(o / 8) * group,
+                         .group = group,
+                         .lines = a->kernel,
+                         .blocks = a->kernel * blocks};
+            for (int32_t ky = 0; ky < a->kernel; ky++) t.line[ky] = line[ky] + (size_t)p * t.step;
+            tiles(&t, n, groups, sums);
+            ci_finish_any(sums, a, n, o, o + 8 * groups, row + (size_t)p * (size_t)a->out);
+            p += n;
+        }
+        o += 8 * groups;
+    }
+}
+
+CK_INLINE void ci_run(const ck_convolution_i8_args *a, int32_t row_begin, int32_t row_end) {
+    const int32_t in2 = a->input2 != NULL ? a->in2 : 0;
+    const int32_t blocks = (a->in + 15) / 16 * 2 + (in2 + 15) / 16 * 2;
+    const int32_t out_width = (a->width + a->stride - 1) / a->stride, out_padded = (a->out + 15) / 16 * 16;
+    const size_t column = (size_t)blocks * CI_BYTES, weights = (size_t)(a->kernel * a->kernel * blocks) * 8;
+    _Alignas(64) uint8_t bytes[CI_WINDOW_BYTES];
+    int32_t strip = CI_STRIP;
+    while (strip > 1 && (size_t)a->kernel * (size_t)((strip - 1) * a->stride + a->kernel) * column > CI_STRIP_BYTES)
+        strip--;
+    ci_window window = {.bytes = bytes, .line = (size_t)((strip - 1) * a->stride + a->kernel) * column};
+    int32_t share = (int32_t)(CI_WEIGHT_BYTES / weights) / CI_OUTS * CI_OUTS;
+    if (share < CI_OUTS) share = CI_OUTS;
+    const int32_t strips = (out_width + strip - 1) / strip;
+    for (int32_t begin = 0; begin < out_padded; begin += share) {
+        const int32_t end = out_padded - begin < share ? out_padded : begin + share;
+        for (int32_t i = 0, ox = 0; i < strips; i++) {
+            const int32_t pixels = out_width / strips + (i < out_width % strips);
+            for (int32_t slot = 0; slot < 3; slot++) window.held[slot] = INT32_MIN;
+            for (int32_t oy = row_begin; oy < row_end; oy++)
+                ci_strip(a, &window, blocks, oy, ox, pixels, begin, end);
+            ox += pixels;
+        }
+    }
+}
