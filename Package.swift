@@ -21,6 +21,7 @@ let package = Package(
         // Numbers: what the product exists for.
         .target(name: "CKernels", cSettings: kernelFlags),
         .target(name: "CLinux", cSettings: strictC),
+        .target(name: "Threads", dependencies: ["CLinux"], swiftSettings: strict),
         .target(name: "Engine", dependencies: ["CKernels", "CLinux"], swiftSettings: strict),
         .target(name: "Models", dependencies: ["Engine", "Video"], swiftSettings: strict),
         .target(name: "Generation", dependencies: ["Models", "Engine", "Jobs", "Video"], swiftSettings: strict),
@@ -32,25 +33,25 @@ let package = Package(
         .target(name: "Media", dependencies: ["Video", "CTurboJPEG", "COpenH264"], swiftSettings: strict),
 
         // The daemon around them.
-        .target(name: "Jobs", dependencies: ["Video"], swiftSettings: strict),
+        .target(name: "Jobs", dependencies: ["Video", "Threads"], swiftSettings: strict),
         .target(
             name: "Service",
             dependencies: [
-                "Jobs", "Media", "Video", "CLinux",
+                "Jobs", "Media", "Video", "Threads", "CLinux",
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "NIOHTTP1", package: "swift-nio"),
             ], swiftSettings: strict),
         .systemLibrary(name: "CSystemd", pkgConfig: "libsystemd", providers: [.apt(["libsystemd-dev"])]),
         .target(
-            name: "Host", dependencies: ["CSystemd", "CLinux"],
+            name: "Host", dependencies: ["CSystemd", "Threads"],
             swiftSettings: strict),
         .target(name: "Client", swiftSettings: strict),
 
         .executableTarget(
             name: "filoscoped",
             dependencies: [
-                "Service", "Jobs", "Generation", "Host", "Media",
+                "Service", "Jobs", "Generation", "Host", "Media", "Threads",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ], swiftSettings: strict),
         .executableTarget(
@@ -67,11 +68,13 @@ let package = Package(
         .testTarget(name: "EngineTests", dependencies: ["Engine", "CKernels", "CLinux"], swiftSettings: strict),
         .testTarget(name: "ModelsTests", dependencies: ["Models", "Engine", "Video"], swiftSettings: strict),
         .testTarget(name: "GenerationTests", dependencies: ["Generation"], swiftSettings: strict),
+        .testTarget(name: "ThreadsTests", dependencies: ["Threads"], swiftSettings: strict),
         .testTarget(name: "VideoTests", dependencies: ["Video"], swiftSettings: strict),
         .testTarget(name: "MediaTests", dependencies: ["Media", "Video"], swiftSettings: strict),
-        .testTarget(name: "JobsTests", dependencies: ["Jobs", "Video"], swiftSettings: strict),
-        .testTarget(name: "ServiceTests", dependencies: ["Service", "Jobs", "Media", "Video"], swiftSettings: strict),
-        .testTarget(name: "HostTests", dependencies: ["Host"], swiftSettings: strict),
+        .testTarget(name: "JobsTests", dependencies: ["Jobs", "Video", "Threads"], swiftSettings: strict),
+        .testTarget(
+            name: "ServiceTests", dependencies: ["Service", "Jobs", "Media", "Video", "Threads"], swiftSettings: strict),
+        .testTarget(name: "HostTests", dependencies: ["Host", "Threads"], swiftSettings: strict),
         .testTarget(name: "ClientTests", dependencies: ["Client"], swiftSettings: strict),
     ],
     swiftLanguageModes: [.v6],

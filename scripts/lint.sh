@@ -27,6 +27,7 @@ only 'filoscoped|filoscope-bench' 'Generation'
 only 'Service|Generation|filoscoped|filoscope-bench' 'Jobs'
 only 'filoscoped' 'Host|Service'
 only 'filoscope' 'Client'
+only 'Engine|Jobs|Service|Host|filoscoped' 'Threads'
 only '-' 'Foundation'
 [ "$failed" -eq 0 ] && echo "lint: clean"
 exit "$failed"

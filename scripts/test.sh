@@ -44,7 +44,7 @@ stage 'python environment' python_environment
 stage 'quantization' .venv-test/bin/pytest -q Quantization/tests
 stage 'build tests' swift build --build-tests
 stage 'unit tests' swift test --skip-build
-stage 'thread sanitizer' sanitized thread 'EngineTests|JobsTests|ServiceTests'
+stage 'thread sanitizer' sanitized thread 'EngineTests|ThreadsTests|JobsTests|ServiceTests'
 stage 'address sanitizer' sanitized address 'EngineTests|ModelsTests|MediaTests|JobsTests'
 stage 'build release' swift build -c release
 stage 'parity' .build/release/filoscope-bench parity Tests/Goldens

@@ -1,5 +1,7 @@
-/// Tells systemd that the daemon is alive, but only after it was seen to be.
-public enum Watchdog {
+import Threads
+
+/// Tells systemd that the daemon is alive, but only after it was seen to be. Lives on a thread of its own.
+public final class Watchdog: Sendable {
     /// What one look at the daemon saw.
     public enum Observation: Sendable, Equatable {
         case idle
@@ -7,21 +9,30 @@ public enum Watchdog {
         case computing(workDone: UInt64)
     }
 
-    /// Looks three times in each `interval` and calls `alive` when the daemon is idle or has advanced. Runs until
-    /// cancelled. `observe` must make a round trip through whatever could hang: if it doesn't return, no sign is given.
-    public static func run(
-        interval: Duration, observe: @Sendable () async throws -> Observation, alive: @Sendable () -> Void
-    ) async {
-        var previous: Observation?
-        while !Task.isCancelled {
-            if let now = try? await observe() {
-                if now == .idle || now != previous { alive() }
-                previous = now
-            } else {
-                previous = nil
-            }
-            // Tolerance lets the kernel merge wake-ups.
-            try? await Task.sleep(for: interval / 3, tolerance: interval / 20)
+    private let stopped = Monitor(false)
+
+    /// Looks three times in each `interval` and calls `alive` when the daemon is idle or has advanced, until `stop`.
+    /// `observe` must make a round trip through whatever could hang: if it doesn't return, no sign is given. Both are
+    /// called on the watchdog's thread. nil when the system has no thread to give.
+    public init?(
+        interval: Duration, observe: @escaping @Sendable () throws -> Observation,
+        alive: @escaping @Sendable () -> Void
+    ) {
+        let thread = Thread("watchdog") { [stopped] in
+            var previous: Observation?
+            repeat {
+                if let now = try? observe() {
+                    if now == .idle || now != previous { alive() }
+                    previous = now
+                } else {
+                    previous = nil
+                }
+            } while stopped.wait(atMost: interval / 3, { $0 ? true : nil }) == nil
         }
+        guard let thread else { return nil }
+        // Never joined: it may hang in `observe`, which is what it is for.
+        thread.detach()
     }
+
+    public func stop() { stopped.change { $0 = true } }
 }

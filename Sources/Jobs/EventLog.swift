@@ -1,4 +1,5 @@
 import Synchronization
+import Threads
 
 /// Something that happened to a job.
 public struct JobEvent: Sendable, Equatable {

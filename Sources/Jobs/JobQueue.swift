@@ -1,3 +1,4 @@
+import Threads
 import Video
 
 /// Accepts jobs, keeps them, and has them computed one after another in the order of acceptance.
@@ -203,7 +204,7 @@ public actor JobQueue {
         log(JobLogEvent(.info, "started", job: job))
         thread.run { [weak self] in
             let result = compute(run, generator: generator, encode: encode, store: store, limits: limits)
-            Task { await self?.ended(run, result) }
+            Task.daemon { [weak self] in await self?.ended(run, result) }
         }
     }
 

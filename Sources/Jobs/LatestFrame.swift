@@ -1,3 +1,5 @@
+import Threads
+
 /// The newest preview of one job: one slot, which each client reads when it is ready for another. Nobody gets a backlog and
 /// a stalled client delays nobody.
 public final class LatestFrame: Sendable {

@@ -1,5 +1,6 @@
 import Glibc
 import Synchronization
+import Threads
 import Video
 
 /// One computation of one job: what the computing thread tells and everybody else reads.

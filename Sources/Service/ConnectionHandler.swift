@@ -1,5 +1,6 @@
 import NIOCore
 import NIOHTTP1
+import Threads
 
 /// Turns the parts of requests into whole requests, one at a time, and keeps the limits of a connection.
 ///
@@ -196,7 +197,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
             channel: context.channel, version: head.version, isHead: head.method == .HEAD, options: options)
         let peer = peer.peer
         let answer = answer
-        task = Task {
+        task = Task.daemon {
             let response: Response
             do {
                 response = await answer(try Request(head: head, body: body, peer: peer))

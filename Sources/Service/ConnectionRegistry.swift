@@ -1,5 +1,6 @@
 import Jobs
 import NIOCore
+import Threads
 
 /// The open connections, for their caps and for the end. Used on the event loop, counted from anywhere.
 final class ConnectionRegistry: Sendable {

@@ -1,4 +1,5 @@
 import Jobs
+import Threads
 
 /// Answers counted by status, since start.
 final class Metrics: Sendable {

@@ -6,6 +6,7 @@ import Host
 import Jobs
 import Media
 import Service
+import Threads
 
 /// Wires the rooms together, and takes them down in order.
 enum Daemon {
@@ -60,7 +61,7 @@ enum Daemon {
         ServiceManager.ready(status: words)
         journal.write(pipeline.unavailableReason == nil ? .notice : .warning, words)
         let watchdog = watch(jobs, service)
-        let teller = Task { await tellStates(of: jobs, idle: words, changes) }
+        let teller = Task.daemon { await tellStates(of: jobs, idle: words, changes) }
         verify(pipeline, journal)
 
         for await signal in terminations {
@@ -68,7 +69,7 @@ enum Daemon {
             break
         }
         ServiceManager.stopping(status: "handing the running job back")
-        watchdog?.cancel()
+        watchdog?.stop()
         teller.cancel()
         await jobs.stop()
         await service.stop(running)
@@ -84,19 +85,19 @@ enum Daemon {
         return try Listener(descriptor: socket.descriptor)
     }
 
-    private static func watch(_ jobs: JobQueue, _ service: Service) -> Task<Void, Never>? {
+    private static func watch(_ jobs: JobQueue, _ service: Service) -> Watchdog? {
         guard let interval = ServiceManager.watchdogInterval() else { return nil }
-        return Task {
-            await Watchdog.run(
-                interval: interval,
-                observe: {
+        return Watchdog(
+            interval: interval,
+            observe: {
+                try waitForTask {
                     try await service.roundTrip()
                     switch await jobs.ping() {
                     case .idle: return .idle
                     case .computing(let counter): return .computing(workDone: counter)
                     }
-                }, alive: ServiceManager.aliveSign)
-        }
+                }
+            }, alive: ServiceManager.aliveSign)
     }
 
     /// One line for `systemctl status`: the running job's steps, or that there is none.
@@ -118,10 +119,11 @@ enum Daemon {
 
     /// Hashes the models' files at the lowest priority, once; until then `/v1/models` says `verified: false`.
     private static func verify(_ pipeline: Pipeline, _ journal: Journal) {
-        let thread = Thread.background("verify") {
+        let thread = Thread("verify", niceness: 19) {
             for problem in pipeline.verify() { journal.write(.error, problem) }
         }
-        if !thread { journal.write(.warning, "no thread to verify the models with") }
+        guard let thread else { return journal.write(.warning, "no thread to verify the models with") }
+        thread.detach()
     }
 
     private static func limits(_ given: Configuration.Limits) -> JobLimits {

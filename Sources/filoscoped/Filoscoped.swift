@@ -5,6 +5,7 @@ import Host
 import Jobs
 import Media
 import Service
+import Threads
 
 @main
 struct Filoscoped: ParsableCommand {
@@ -33,6 +34,6 @@ struct Filoscoped: ParsableCommand {
         flags.state = state
         flags.models = models
         flags.threads = threads
-        try Thread.wait { [flags] in try await Daemon.run(flags: flags) }
+        try waitForTask { [flags] in try await Daemon.run(flags: flags) }
     }
 }

@@ -88,7 +88,8 @@ def test_idle_costs_little(daemons):
     print(f"ready after {daemon.ready_after * 1000:.0f} ms, RssAnon {anonymous / 1e6:.1f} MB, "
           f"{switches} context switches in 20 s")
     assert anonymous < 40e6
-    assert switches <= 30
+    # One a second would be a timer of some library: an idle kiosk sleeps.
+    assert switches <= 10
     maps = open(f"/proc/{daemon.process.pid}/maps").read()
     assert re.search(r"r--[sp] .*transformer\.safetensors", maps)
 

@@ -1,6 +1,7 @@
 import Glibc
 import Synchronization
 import Testing
+import Threads
 
 @testable import Host
 
@@ -52,43 +53,40 @@ import Testing
 }
 
 @Suite struct WatchdogTests {
-    /// Signs of life counted over `looks` looks at a daemon that shows `observations` one after another.
-    private func signs(_ observations: [Watchdog.Observation?]) async -> Int {
+    /// Signs of life counted over looks at a daemon that shows `observations` one after another, then hangs.
+    private func signs(_ observations: [Watchdog.Observation?]) throws -> Int {
         struct Stuck: Error {}
-        let looked = Mutex(0)
+        let shown = Monitor(0)
         let alive = Mutex(0)
-        let task = Task {
-            await Watchdog.run(
-                interval: .milliseconds(3),
-                observe: {
-                    let index = looked.withLock { count in
-                        count += 1
-                        return count - 1
-                    }
-                    if index >= observations.count {
-                        try await Task.sleep(for: .seconds(60))
-                    }
-                    guard let observation = observations[index] else { throw Stuck() }
-                    return observation
-                }, alive: { alive.withLock { $0 += 1 } })
-        }
-        while looked.withLock({ $0 }) <= observations.count { try? await Task.sleep(for: .milliseconds(1)) }
-        task.cancel()
-        await task.value
+        let watchdog = Watchdog(
+            interval: .milliseconds(3),
+            observe: {
+                var index = 0
+                shown.change(wakeAll: true) { count in
+                    index = count
+                    count += 1
+                }
+                guard index < observations.count, let observation = observations[index] else { throw Stuck() }
+                return observation
+            }, alive: { alive.withLock { $0 += 1 } })
+        let running = try #require(watchdog)
+        defer { running.stop() }
+        let seen: Bool? = shown.wait(atMost: .seconds(10)) { $0 > observations.count ? true : nil }
+        try #require(seen == true)
         return alive.withLock { $0 }
     }
 
-    @Test func idleIsAlive() async { #expect(await signs([.idle, .idle, .idle]) == 3) }
+    @Test func idleIsAlive() throws { #expect(try signs([.idle, .idle, .idle]) == 3) }
 
-    @Test func computingIsAliveOnlyWhileItAdvances() async {
+    @Test func computingIsAliveOnlyWhileItAdvances() throws {
         let observations: [Watchdog.Observation?] = [
             .computing(workDone: 1), .computing(workDone: 2), .computing(workDone: 2), .computing(workDone: 2),
             .computing(workDone: 3), .idle,
         ]
-        #expect(await signs(observations) == 4)
+        #expect(try signs(observations) == 4)
     }
 
-    @Test func aFailedRoundTripIsNoSign() async { #expect(await signs([.idle, nil, nil]) == 1) }
+    @Test func aFailedRoundTripIsNoSign() throws { #expect(try signs([.idle, nil, nil]) == 1) }
 }
 
 /// Changes the environment of the process, hence serialized and the only suite that does.

@@ -3,6 +3,7 @@ import Glibc
 import Jobs
 import Media
 import Synchronization
+import Threads
 import Video
 
 @testable import Service
