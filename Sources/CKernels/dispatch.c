@@ -12,7 +12,11 @@ static int cpu_supports(ck_level level) {
     if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return 0;
     if ((b & (1u << 5)) == 0) return 0;
     if (level == CK_LEVEL_AVX2) return 1;
-    if (level != CK_LEVEL_AVX512VNNI) return 0;
+    if (level == CK_LEVEL_AVXVNNI) {
+        const unsigned subleaves = a;
+        return subleaves >= 1 && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & (1u << 4)) != 0;
+    }
+    if (level != CK_LEVEL_AVX512VNNI && level != CK_LEVEL_VNNI256) return 0;
     const unsigned f_dq_bw_vl = 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31;
     return (xcr0 & 0xe6) == 0xe6 && (b & f_dq_bw_vl) == f_dq_bw_vl && (c & (1u << 11)) != 0;
 }
@@ -24,6 +28,8 @@ static int cpu_supports(ck_level level) {
     const unsigned long capabilities = getauxval(AT_HWCAP);
     if (level == CK_LEVEL_NEON) return (capabilities & (1ul << 1)) != 0;            // HWCAP_ASIMD
     if (level == CK_LEVEL_NEON_DOTPROD) return (capabilities & (1ul << 20)) != 0;  // HWCAP_ASIMDDP
+    if (level == CK_LEVEL_NEON_I8MM)  // HWCAP_ASIMDDP, HWCAP2_I8MM
+        return (capabilities & (1ul << 20)) != 0 && (getauxval(AT_HWCAP2) & (1ul << 13)) != 0;
     return 0;
 }
 
@@ -34,7 +40,8 @@ static int cpu_supports(ck_level level) {
 }
 #endif
 
-static const char *const names[CK_LEVEL_COUNT] = {"reference", "avx2", "avx512vnni", "neon", "dotprod"};
+static const char *const names[CK_LEVEL_COUNT] = {"reference", "avx2",    "avx512vnni", "neon",
+                                                  "dotprod",   "vnni256", "avxvnni",    "i8mm"};
 
 int ck_level_supported(ck_level level) {
     if (level == CK_LEVEL_REFERENCE) return 1;
@@ -53,7 +60,8 @@ int ck_level_named(const char *name) {
 }
 
 ck_level ck_level_best(void) {
-    static const ck_level order[] = {CK_LEVEL_AVX512VNNI, CK_LEVEL_AVX2, CK_LEVEL_NEON_DOTPROD, CK_LEVEL_NEON};
+    static const ck_level order[] = {CK_LEVEL_AVX512VNNI, CK_LEVEL_VNNI256,      CK_LEVEL_AVXVNNI, CK_LEVEL_AVX2,
+                                     CK_LEVEL_NEON_I8MM,  CK_LEVEL_NEON_DOTPROD, CK_LEVEL_NEON};
     for (size_t i = 0; i < sizeof order / sizeof *order; i++)
         if (ck_level_supported(order[i])) return order[i];
     return CK_LEVEL_REFERENCE;
@@ -66,9 +74,12 @@ const ck_kernels *ck_kernels_at(ck_level level) {
 #if defined(__x86_64__)
     case CK_LEVEL_AVX2: return &ck_kernels_avx2;
     case CK_LEVEL_AVX512VNNI: return &ck_kernels_avx512vnni;
+    case CK_LEVEL_VNNI256: return &ck_kernels_vnni256;
+    case CK_LEVEL_AVXVNNI: return &ck_kernels_avxvnni;
 #elif defined(__aarch64__)
     case CK_LEVEL_NEON: return &ck_kernels_neon;
     case CK_LEVEL_NEON_DOTPROD: return &ck_kernels_neon_dotprod;
+    case CK_LEVEL_NEON_I8MM: return &ck_kernels_neon_i8mm;
 #endif
     default: return NULL;
     }

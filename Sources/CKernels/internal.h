@@ -29,10 +29,14 @@
 // No fma: what is not there can't be used.
 #define CK_AVX2 "avx2"
 #define CK_AVX512 "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni"
+#define CK_VNNI256 "avx2,avx512f,avx512vl,avx512vnni"
+#define CK_AVXVNNI "avx2,avxvnni"
 #elif defined(__aarch64__) && defined(__clang__)
 #define CK_DOTPROD "dotprod"
+#define CK_I8MM "i8mm"
 #elif defined(__aarch64__)
 #define CK_DOTPROD "arch=armv8.2-a+dotprod"
+#define CK_I8MM "arch=armv8.2-a+i8mm"
 #endif
 
 #define CK_INLINE static inline __attribute__((always_inline))
@@ -97,12 +101,15 @@ extern const ck_kernels ck_kernels_reference;
 #if defined(__x86_64__)
 extern const ck_kernels ck_kernels_avx2;
 extern const ck_kernels ck_kernels_avx512vnni;
-ck_linear_i8 ck_linear_i8_avx2, ck_linear_i8_avx512vnni;
+extern const ck_kernels ck_kernels_vnni256;
+extern const ck_kernels ck_kernels_avxvnni;
+ck_linear_i8 ck_linear_i8_avx2, ck_linear_i8_avx512vnni, ck_linear_i8_vnni256, ck_linear_i8_avxvnni;
 ck_convolution_i8 ck_convolution_i8_avx2, ck_convolution_i8_avx512vnni;
 #elif defined(__aarch64__)
 extern const ck_kernels ck_kernels_neon;
 extern const ck_kernels ck_kernels_neon_dotprod;
-ck_linear_i8 ck_linear_i8_neon, ck_linear_i8_dotprod;
+extern const ck_kernels ck_kernels_neon_i8mm;
+ck_linear_i8 ck_linear_i8_neon, ck_linear_i8_dotprod, ck_linear_i8_i8mm;
 ck_convolution_i8 ck_convolution_i8_neon, ck_convolution_i8_dotprod;
 #endif
 

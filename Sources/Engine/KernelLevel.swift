@@ -2,7 +2,7 @@ internal import CKernels
 
 /// An instruction-set level that this CPU can run. A value exists only for a supported level.
 public struct KernelLevel: Sendable, Hashable, CustomStringConvertible {
-    /// "reference", "avx2", "avx512vnni", "neon", "dotprod".
+    /// "reference", "avx2", "avx512vnni", "neon", "dotprod", "vnni256", "avxvnni", "i8mm".
     public let name: String
     let value: ck_level
 

@@ -37,9 +37,18 @@ check() {
     grep '^checksum ' "$work/output" >>"$work/checksums" || fail "$name ran no level"
 }
 
+# ran LEVEL: the last run had it.
+ran() {
+    grep -q "^level $1 " "$work/output" || fail "level $1 did not run"
+}
+
 native() {
     build "$work/native" "$CC" -O2
     check "native, $CC" "$work/native"
+    # What the system says of this CPU, against what the kernels found out themselves.
+    for pair in avx2:avx2 avx512_vnni:avx512vnni avx512_vnni:vnni256 avx_vnni:avxvnni asimddp:dotprod i8mm:i8mm; do
+        if grep -qw "${pair%%:*}" /proc/cpuinfo; then ran "${pair##*:}"; fi
+    done
 }
 
 sanitize() {
@@ -48,16 +57,19 @@ sanitize() {
 }
 
 arm_cpus() {
-    for pair in max:dotprod cortex-a76:dotprod cortex-a72:neon; do
+    for pair in max:i8mm cortex-a76:dotprod cortex-a72:neon; do
         check "$1, emulated ${pair%%:*}" "$qemu" -cpu "${pair%%:*}" "$2" --expect-best "${pair##*:}"
-        grep -q "^level ${pair##*:} " "$work/output" || fail "level ${pair##*:} did not run on ${pair%%:*}"
+        ran "${pair##*:}"
+        ran neon
     done
-    if "$qemu" -cpu cortex-a72 "$2" --level dotprod 2>"$work/refused"; then
-        fail "level dotprod runs on a Cortex-A72"
-    fi
-    grep -q 'level dotprod is not supported by this CPU' "$work/refused" ||
-        fail "level dotprod is refused without a reason"
-    echo "level dotprod is refused on an emulated Cortex-A72, as it should be"
+    for pair in cortex-a72:dotprod cortex-a76:i8mm; do
+        if "$qemu" -cpu "${pair%%:*}" "$2" --level "${pair##*:}" 2>"$work/refused"; then
+            fail "level ${pair##*:} runs on a ${pair%%:*}"
+        fi
+        grep -q "level ${pair##*:} is not supported by this CPU" "$work/refused" ||
+            fail "level ${pair##*:} is refused without a reason"
+        echo "level ${pair##*:} is refused on an emulated ${pair%%:*}, as it should be"
+    done
 }
 
 arm() {

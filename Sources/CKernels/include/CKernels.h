@@ -13,19 +13,22 @@
 extern "C" {
 #endif
 
-/// Instruction-set levels, from plain C to the widest. A value is stable: it is printed in reports.
+/// Instruction-set levels. A value is stable: it is printed in reports.
 typedef enum ck_level {
     CK_LEVEL_REFERENCE = 0,
     CK_LEVEL_AVX2 = 1,
     CK_LEVEL_AVX512VNNI = 2,
     CK_LEVEL_NEON = 3,
     CK_LEVEL_NEON_DOTPROD = 4,
-    CK_LEVEL_COUNT = 5,
+    CK_LEVEL_VNNI256 = 5,    // AVX-512 VL and VNNI, 256 bits wide: what AVXVNNI computes, where that can't run
+    CK_LEVEL_AVXVNNI = 6,
+    CK_LEVEL_NEON_I8MM = 7,
+    CK_LEVEL_COUNT = 8,
 } ck_level;
 
 /// 1 when this CPU can run `level`, asked of the CPU itself (cpuid, getauxval), else 0.
 int ck_level_supported(ck_level level);
-/// "reference", "avx2", "avx512vnni", "neon", "dotprod"; NULL for a value out of range.
+/// "reference", "avx2", "avx512vnni", "neon", "dotprod", "vnni256", "avxvnni", "i8mm"; NULL for a value out of range.
 const char *ck_level_name(ck_level level);
 /// The level with that name, or -1.
 int ck_level_named(const char *name);
