@@ -6,7 +6,7 @@ CONFIGURATION ?= release
 BUILD := .build/$(CONFIGURATION)
 SWIFT_BUILD := swift build -c $(CONFIGURATION)
 
-.PHONY: help deps build demo test quick-test lint format install bench parity nano goldens clean
+.PHONY: help deps build demo test quick-test lint format install parity clean evaluate
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14

@@ -40,6 +40,12 @@ public struct Daemon: Sendable {
     /// The body of any address of the daemon, as it came.
     public func get(_ path: String) throws(ClientError) -> [UInt8] { try request("GET", path) }
 
+    /// The words that each model was trained to understand.
+    public func words() throws(ClientError) -> [ModelWords] {
+        struct List: Decodable { var data: [ModelWords] }
+        return try decode(List.self, from: get("/v1/capabilities")).data
+    }
+
     /// Calls `body` with every event of a video until it returns `false` or the stream ends; returns the last id seen.
     public func events(
         of id: String, after last: String?, _ body: (ServerEvent) throws -> Bool

@@ -57,3 +57,15 @@ public struct Progress: Sendable, Decodable {
     public var frame: Int?
     public var b64_jpeg: String?
 }
+
+/// A model of few words and what it knows: of each word the ways to say it, the plainest first.
+public struct ModelWords: Sendable, Codable, Equatable {
+    public struct Words: Sendable, Codable, Equatable {
+        public var subjects: [[String]]
+        public var motions: [[String]]
+        public var places: [[String]]
+    }
+    public var id: String
+    /// nil when the model's card doesn't say.
+    public var words: Words?
+}

@@ -73,7 +73,12 @@ public final class Pipeline: FrameGenerator {
                 fps: card.generation.fps, minimumFrames: card.generation.frames.min,
                 maximumFrames: card.generation.frames.max, defaultSteps: card.generation.steps.default,
                 maximumSteps: card.generation.steps.max, defaultGuidance: card.generation.guidance.default,
-                abilities: [], verified: verified.contains(card.name))
+                abilities: [], verified: verified.contains(card.name),
+                words: card.words.map { words in
+                    ModelWords(
+                        subjects: words.subjects?.phrases ?? [], motions: words.motions?.phrases ?? [],
+                        places: words.places?.phrases ?? [])
+                })
         }
     }
 

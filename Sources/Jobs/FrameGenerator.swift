@@ -43,11 +43,13 @@ public struct ModelCapabilities: Sendable, Equatable, Codable {
     public var abilities: [String]
     /// `false` until the hashes of the files were compared with the model's card.
     public var verified: Bool
+    /// What the model was trained to understand; nil when its card doesn't say.
+    public var words: ModelWords?
 
     public init(
         id: String, description: String, licence: String, sizes: [Size], fps: Int, minimumFrames: Int,
         maximumFrames: Int, defaultSteps: Int, maximumSteps: Int, defaultGuidance: Double, abilities: [String],
-        verified: Bool
+        verified: Bool, words: ModelWords? = nil
     ) {
         self.id = id
         self.description = description
@@ -61,6 +63,20 @@ public struct ModelCapabilities: Sendable, Equatable, Codable {
         self.defaultGuidance = defaultGuidance
         self.abilities = abilities
         self.verified = verified
+        self.words = words
+    }
+}
+
+/// The words that a model of few words knows. Each has several ways to say it, the plainest first.
+public struct ModelWords: Sendable, Equatable, Codable {
+    public var subjects: [[String]]
+    public var motions: [[String]]
+    public var places: [[String]]
+
+    public init(subjects: [[String]], motions: [[String]], places: [[String]]) {
+        self.subjects = subjects
+        self.motions = motions
+        self.places = places
     }
 }
 

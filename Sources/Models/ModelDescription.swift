@@ -216,6 +216,9 @@ extension ModelDescription {
         /// Other ways to say a word; empty when the file holds a plain list.
         public var synonyms: [String: [String]]
 
+        /// Per word the ways to say it, the plainest first.
+        public var phrases: [[String]] { synonyms.isEmpty ? names.map { [$0] } : names.compactMap { synonyms[$0] } }
+
         public init(from decoder: any Decoder) throws {
             let container = try decoder.singleValueContainer()
             if let list = try? container.decode([String].self) {

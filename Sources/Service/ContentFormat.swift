@@ -3,57 +3,50 @@ import Media
 import Video
 
 /// What can be fetched of a finished video.
-enum ContentFormat: String, Sendable, CaseIterable {
-    case mp4, avi, y4m, thumbnail, spritesheet
+enum ContentFormat: Sendable, Equatable {
+    /// A container, any of `MediaFormat` but a picture.
+    case video(MediaFormat)
+    case thumbnail, spritesheet
 
-    /// The `format`s of `variant=video`; the pictures are JPEGs.
-    static let names = ["mp4", "avi", "y4m", "jpg"]
+    /// The `format`s of every variant.
+    static let names = MediaFormat.allCases.map(\.rawValue)
     /// Pixels of a spritesheet: longer videos show every n-th frame.
     static let sheetPixels = 1 << 22
 
     init(variant: String, format: String?) throws(ServiceError) {
-        let formats: [String]
+        let formats: [MediaFormat]
         switch variant {
-        case "video": formats = ["mp4", "avi", "y4m"]
-        case "thumbnail", "spritesheet": formats = ["jpg"]
+        case "video": formats = MediaFormat.allCases.filter { $0 != .jpg }
+        case "thumbnail", "spritesheet": formats = [.jpg]
         default:
             throw .invalid(
                 code: "invalid_value", field: "variant", "variant must be video, thumbnail or spritesheet")
         }
-        let format = format ?? formats[0]
-        guard formats.contains(format), let found = Self(rawValue: variant == "video" ? format : variant) else {
+        let wanted = format ?? formats[0].rawValue
+        guard let found = formats.first(where: { $0.rawValue == wanted }) else {
             throw .invalid(
                 code: "invalid_value", field: "format",
-                "format must be \(formats.joined(separator: ", ")) for variant=\(variant)")
+                "format must be \(formats.map(\.rawValue).joined(separator: ", ")) for variant=\(variant)")
         }
-        self = found
+        self = variant == "video" ? .video(found) : variant == "thumbnail" ? .thumbnail : .spritesheet
     }
 
-    var mediaType: String {
-        switch self {
-        case .mp4: "video/mp4"
-        case .avi: "video/x-msvideo"
-        case .y4m: "video/x-yuv4mpeg"
-        case .thumbnail, .spritesheet: "image/jpeg"
-        }
-    }
+    private var file: MediaFormat { if case .video(let format) = self { format } else { .jpg } }
 
-    var fileSuffix: String {
-        switch self {
-        case .mp4, .avi, .y4m: ".\(rawValue)"
-        case .thumbnail: ".jpg"
-        case .spritesheet: "-sheet.jpg"
-        }
-    }
+    var mediaType: String { file.contentType }
+
+    var fileSuffix: String { (self == .spritesheet ? "-sheet." : ".") + file.fileExtension }
 
     /// Takes as long as its codec: not for the event loop.
     func encode(_ video: StoredVideo) throws -> [UInt8] {
         guard !video.frames.isEmpty else { throw MediaError.frames("the video has no frames") }
         switch self {
-        case .avi: return try AVI.write(jpegs: video.frames, size: video.size, fps: video.fps)
-        case .mp4: return try MP4.write(video.frames.map { try JPEG.decode($0) }, fps: video.fps)
-        case .y4m: return try Y4M.write(video.frames.map { try JPEG.decode($0) }, fps: video.fps)
-        case .thumbnail: return video.frames[video.frames.count / 2]
+        // The stored pictures as they are.
+        case .video(.avi): return try AVI.write(jpegs: video.frames, size: video.size, fps: video.fps)
+        case .video(let format): return try format.encode(video.frames.map { try JPEG.decode($0) }, fps: video.fps)
+        case .thumbnail:
+            let frame = try JPEG.decode(video.frames[video.frames.count / 2])
+            return try JPEG.encode(Thumbnail.make(frame), quality: 90)
         case .spritesheet: return try JPEG.encode(Self.sheet(video), quality: 90)
         }
     }

@@ -45,6 +45,7 @@ extension Router {
             var steps: Range
             var guidance: Range
             var abilities: [String]
+            var words: ModelWords?
         }
         struct List: Encodable {
             var object = "list"
@@ -61,7 +62,7 @@ extension Router {
                 steps: Range(
                     minimum: 1, maximum: Double(model.maximumSteps), default: Double(model.defaultSteps)),
                 guidance: Range(minimum: 1, maximum: 10, default: model.defaultGuidance),
-                abilities: model.abilities)
+                abilities: model.abilities, words: model.words)
         }
         return try json(List(data: data))
     }

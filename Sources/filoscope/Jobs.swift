@@ -113,11 +113,27 @@ struct Delete: ParsableCommand {
 
 struct Models: ParsableCommand {
     static let configuration = CommandConfiguration(abstract: "The models and what they can make.")
+    @Flag(help: "The words that each model was trained to understand.") var words = false
     @OptionGroup var connection: Connection
 
     func run() throws {
-        let bytes = try reporting { try connection.daemon.get("/v1/capabilities") }
-        print(String(decoding: bytes, as: UTF8.self))
+        guard words else {
+            let bytes = try reporting { try connection.daemon.get("/v1/capabilities") }
+            return print(String(decoding: bytes, as: UTF8.self))
+        }
+        let models = try reporting { try connection.daemon.words() }
+        if connection.json { return try printJSON(models) }
+        for model in models {
+            guard let words = model.words else {
+                print("\(model.id): its card names no words")
+                continue
+            }
+            print("\(model.id): a subject, what it does, and where")
+            for (title, list) in [("subjects", words.subjects), ("motions", words.motions), ("places", words.places)] {
+                print("\(title):")
+                for phrases in list { print("  " + phrases.joined(separator: ", ")) }
+            }
+        }
     }
 }
 

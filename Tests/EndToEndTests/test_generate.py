@@ -6,7 +6,7 @@ import subprocess
 import time
 
 import pytest
-from conftest import UnixHTTP, cli
+from conftest import MODELS, UnixHTTP, cli
 
 needs_ffmpeg = pytest.mark.skipif(not shutil.which("ffprobe"), reason="ffprobe is not installed")
 
@@ -135,3 +135,14 @@ def test_command_line(daemon, tmp_path):
     assert cli(daemon, "generate").returncode == 64
     assert cli(daemon, "list", "--socket", "/nonexistent.sock").returncode == 69
     assert cli(daemon, "generate", "a frog", "--steps", 2, "-o", "/nonexistent/x.mp4").returncode == 74
+
+
+def test_the_words_of_a_model_are_told(daemon):
+    model = daemon.json("GET", "/v1/capabilities")["data"][0]
+    card = json.loads((MODELS / "nano" / "model.json").read_text())["words"]
+    for kind in ("subjects", "motions", "places"):
+        known = card[kind].values() if isinstance(card[kind], dict) else [[word] for word in card[kind]]
+        assert sorted(model["words"][kind]) == sorted(known)
+    told = cli(daemon, "models", "--words").stdout
+    for phrases in model["words"]["motions"]:
+        assert ", ".join(phrases) in told
