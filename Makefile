@@ -4,7 +4,8 @@ PREFIX ?= /usr
 DESTDIR ?=
 CONFIGURATION ?= release
 BUILD := .build/$(CONFIGURATION)
-SWIFT_BUILD := swift build -c $(CONFIGURATION)
+# The programs carry the Swift runtime: they run where no toolchain is.
+SWIFT_BUILD := swift build -c $(CONFIGURATION) --static-swift-stdlib
 
 .PHONY: help deps build demo test quick-test lint format install parity clean evaluate
 

@@ -5,7 +5,7 @@ cd "$(dirname "$0")/.."
 build=$1 destdir=$2 prefix=$3
 
 install -d "$destdir$prefix/bin"
-install -m 755 "$build/filoscoped" "$build/filoscope" "$build/filoscope-bench" "$destdir$prefix/bin/"
+install -s -m 755 "$build/filoscoped" "$build/filoscope" "$build/filoscope-bench" "$destdir$prefix/bin/"
 for model in Models/*/; do
     name=$(basename "$model")
     install -d "$destdir$prefix/share/filoscope/models/$name"

@@ -46,7 +46,7 @@ stage 'build tests' swift build --build-tests
 stage 'unit tests' swift test --skip-build
 stage 'thread sanitizer' sanitized thread 'EngineTests|ThreadsTests|JobsTests|ServiceTests'
 stage 'address sanitizer' sanitized address 'EngineTests|ModelsTests|MediaTests|JobsTests'
-stage 'build release' swift build -c release
+stage 'build release' swift build -c release --static-swift-stdlib
 stage 'parity' .build/release/filoscope-bench parity Tests/Goldens
 stage 'end to end' .venv-test/bin/pytest -q -rs --durations=5 Tests/EndToEndTests
 
