@@ -7,7 +7,7 @@ BUILD := .build/$(CONFIGURATION)
 # The programs carry the Swift runtime: they run where no toolchain is.
 SWIFT_BUILD := swift build -c $(CONFIGURATION) --static-swift-stdlib
 
-.PHONY: help deps build demo test quick-test lint format install parity clean evaluate
+.PHONY: help deps build demo test quick-test lint format install parity clean evaluate cross
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -23,6 +23,9 @@ demo: build ## start the daemon on a private socket, make several videos, leave 
 
 test: deps ## everything that CI runs, minutes per stage printed
 	@scripts/test.sh
+
+cross: ## build for ARM boards (Debian 13) on an x86-64 machine, into .build-arm; fetches what that takes
+	@scripts/cross.sh
 
 quick-test: ## unit tests only
 	swift test
@@ -40,4 +43,4 @@ install: build ## install under DESTDIR
 	@scripts/install.sh "$(BUILD)" "$(DESTDIR)" "$(PREFIX)"
 
 clean: ## remove what was built
-	rm -rf .build demo
+	rm -rf .build .build-arm .build-arm-tests demo

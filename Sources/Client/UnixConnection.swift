@@ -16,9 +16,10 @@ public enum ClientError: Error, Sendable, Equatable {
 /// A blocking connection to a Unix stream socket.
 struct UnixConnection: ~Copyable {
     private let descriptor: Int32
-    private var buffer: [UInt8] = []
-    private var position = 0
+    private var buffer: [UInt8]
+    private var position: Int
 
+    // No stored property has a value before the last error: Swift 6.2's compiler crashes on giving back a part of self.
     init(path: String) throws(ClientError) {
         var address = sockaddr_un()
         address.sun_family = sa_family_t(AF_UNIX)
@@ -40,6 +41,8 @@ struct UnixConnection: ~Copyable {
             throw .cannotConnect(path: path, errno: reason)
         }
         self.descriptor = descriptor
+        buffer = []
+        position = 0
     }
 
     deinit { close(descriptor) }
