@@ -1,0 +1,211 @@
+#!/usr/bin/env python3
+"""Counts the instructions of the kernels for ARM and compares them with ceilings.
+
+usage: counts.py [--refresh]
+
+Every case of cases.tsv runs once on every kernel level in the emulator, with plugin.c inside. A count above its ceiling in
+ceilings.tsv fails, and so does a case without a ceiling or a ceiling without a case. --refresh writes the ceilings anew: 1 %
+above today's counts; the commit that brings them says why.
+
+Counts are exact and the same on every machine, but they are not times. Of the loops that make at least nine tenths of a case
+llvm-mca says how many cycles a core's model takes, beside the least that its issue ports allow. Those are bounds too: caches,
+branches and what lies between the loops are not in them.
+Exit status 69: the toolchain is unavailable, nothing was counted.
+"""
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+CEILINGS = HERE / "ceilings.tsv"
+CORES = ["neoverse-n1", "cortex-a55", "cortex-a72", "neoverse-n2"]
+SLACK = 1.01  # alignment and such, not a slower kernel
+OTHER_COMPILER_SLACK = 1.10  # sid moves; what a newer compiler does is looked at, not a reason to stop everything
+
+
+def run(command, **options):
+    result = subprocess.run([str(word) for word in command], capture_output=True, text=True, **options)
+    if result.returncode != 0:
+        sys.stderr.write(result.stdout + result.stderr)
+        sys.exit(69 if result.returncode == 69 else f"counts: {command[0]} ended with {result.returncode}")
+    return result.stdout
+
+
+def cross(*arguments):
+    return run([ROOT / "scripts/cross.sh", *arguments], cwd=ROOT)
+
+
+def build(folder):
+    # The product's own compiler and options.
+    sysroot = cross("path", "sysroot").strip()
+    sources = sorted((ROOT / "Sources/CKernels").glob("*.c"))
+    cross("run", "clang", "--target=aarch64-linux-gnu", f"--sysroot={sysroot}", "-fuse-ld=lld", "-static", "-std=gnu11", "-O3",
+          "-Wall", "-Wextra", "-Werror", f"-I{ROOT}/Sources/CKernels/include", *sources, HERE / "program.c", "-lm",
+          "-o", folder / "program")
+    run(["cc", "-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-fvisibility=hidden", HERE / "plugin.c",
+         "-o", folder / "plugin.so"])
+    return cross("run", "clang", "--version").splitlines()[0]
+
+
+class Tools:
+    """Debian 12's programs with the libraries they were made with, whatever this machine has."""
+
+    def __init__(self):
+        self.root = pathlib.Path(cross("path", "tools").strip())
+
+    def command(self, program, *arguments):
+        libraries = f"{self.root}/usr/lib/x86_64-linux-gnu:{self.root}/usr/lib/llvm-19/lib"
+        words = [self.root / "lib64/ld-linux-x86-64.so.2", "--library-path", libraries, self.root / "usr/bin" / program, *arguments]
+        return [str(word) for word in words]
+
+
+class Case:
+    """One operation on one level: instructions by function, and the blocks (address, length, times) that executed most."""
+
+    def __init__(self, line):
+        self.level, self.operation, self.numbers, products = line.split()
+        self.products = int(products)
+        self.symbols = {}
+        self.blocks = []
+
+    @property
+    def key(self):
+        return self.level, self.operation, self.numbers
+
+    @property
+    def total(self):
+        return sum(self.symbols.values())
+
+
+def count(tools, folder):
+    report = folder / "report"
+    output = run(tools.command("qemu-aarch64", "-cpu", "max", "-plugin", f"{folder}/plugin.so,out={report}",
+                               folder / "program", HERE / "cases.tsv"))
+    cases = [Case(line) for line in output.splitlines()]
+    lines = [line.split() for line in report.read_text().splitlines()]
+    if not cases or lines[-1] != ["complete", str(len(cases))]:
+        sys.exit("counts: the plugin's report is incomplete")
+    for kind, index, *rest in lines[:-1]:
+        if kind == "symbol":
+            cases[int(index)].symbols[rest[0]] = int(rest[1])
+        else:
+            cases[int(index)].blocks.append((int(rest[0], 16), int(rest[1]), int(rest[2])))
+    return cases
+
+
+def loops(tools, program, case):
+    """The hottest blocks, at least nine tenths of the case, as llvm-mca takes them; how often each executes; their share."""
+    source, times, instructions = "", [], 0
+    for address, length, executed in case.blocks:
+        if instructions >= 0.9 * case.total:
+            break
+        text = run(tools.command("llvm-objdump-19", "-d", "--no-show-raw-insn", "--no-leading-addr", "--mattr=+dotprod,+i8mm",
+                                 f"--start-address={address:#x}", f"--stop-address={address + 4 * length:#x}", program))
+        lines = [line.strip() for line in text.splitlines() if re.match(r"\s+\w", line)]
+        if len(lines) != length:
+            sys.exit(f"counts: {len(lines)} instructions disassembled of {length} at {address:#x}")
+        # Where a branch or an address leads does not matter to the model, but it must be near.
+        lines = ["0:"] + [re.sub(r"0x[0-9a-f]+ <.*>$", "0b", line) for line in lines]
+        source += "\n".join(["# LLVM-MCA-BEGIN", *lines, "# LLVM-MCA-END", ""])
+        times.append(executed)
+        instructions += length * executed
+    return source, times, instructions / case.total
+
+
+def cycles(tools, source, times, products):
+    """Per core: cycles and the issue bound of 64 products; None where the core has not got the instructions."""
+    found = {}
+    for core in CORES:
+        command = tools.command("llvm-mca-19", "-mtriple=aarch64-linux-gnu", f"-mcpu={core}", "-iterations=200",
+                                "-instruction-info=false", "-resource-pressure=false")
+        result = subprocess.run(command, input=source, capture_output=True, text=True)
+        totals = re.findall(r"Total Cycles:\s+(\d+)", result.stdout)
+        bounds = re.findall(r"Block RThroughput:\s+([\d.]+)", result.stdout)
+        if result.returncode != 0 or len(totals) != len(times):
+            found[core] = None
+            continue
+        total = sum(int(cycles) / 200 * count for cycles, count in zip(totals, times))
+        bound = sum(float(cycles) * count for cycles, count in zip(bounds, times))
+        found[core] = (64 * total / products, 64 * bound / products)
+    return found
+
+
+def show(tools, folder, cases):
+    print("instructions by case; of 64 products: instructions, and the loops' cycles (least that issue allows) on a core's model")
+    print(f"{'level':8} {'operation':16} {'numbers':18} {'instructions':>12} {'per 64':>7} {'loops':>5}  "
+          + " ".join(f"{core:>15}" for core in CORES) + "  functions")
+    looked = False
+    for case in cases:
+        functions = sorted(case.symbols.items(), key=lambda item: -item[1])
+        functions = ", ".join(f"{name} {100 * n / case.total:.0f}%" for name, n in functions if n * 20 >= case.total)
+        rate, share, columns = "", "", [""] * len(CORES)
+        if case.products:
+            rate = f"{64 * case.total / case.products:.2f}"
+            source, times, part = loops(tools, folder / "program", case)
+            share = f"{part:.0%}"
+            found = cycles(tools, source, times, case.products)
+            columns = ["-" if found[core] is None else "{:.2f} ({:.2f})".format(*found[core]) for core in CORES]
+            looked = looked or any(found.values())
+        print(f"{case.level:8} {case.operation:16} {case.numbers:18} {case.total:12} {rate:>7} {share:>5}  "
+              + " ".join(f"{column:>15}" for column in columns) + f"  {functions}")
+    if not looked:
+        sys.exit("counts: llvm-mca understood no loop")
+
+
+def refresh(cases, compiler):
+    with CEILINGS.open("w") as file:
+        file.write("# Most instructions a case may take. Made by counts.py --refresh; the commit that changes a number says why.\n")
+        file.write(f"# compiler: {compiler}\n")
+        for case in cases:
+            file.write("\t".join([*case.key, str(int(case.total * SLACK))]) + "\n")
+    print(f"wrote {len(cases)} ceilings")
+
+
+def check(cases, compiler):
+    ceilings, made_by, failures = {}, None, []
+    for line in CEILINGS.read_text().splitlines():
+        if line.startswith("# compiler: "):
+            made_by = line.removeprefix("# compiler: ")
+        elif not line.startswith("#"):
+            level, operation, numbers, ceiling = line.split("\t")
+            ceilings[level, operation, numbers] = int(ceiling)
+    slack = 1
+    if made_by != compiler:
+        slack = OTHER_COMPILER_SLACK / SLACK
+        print(f"the ceilings were made with {made_by}, this is {compiler}: {OTHER_COMPILER_SLACK - 1:.0%} more are let pass")
+    for case in cases:
+        ceiling = ceilings.pop(case.key, None)
+        name = " ".join(case.key)
+        if ceiling is None:
+            failures.append(f"{name} has no ceiling")
+        elif case.total > ceiling * slack:
+            failures.append(f"{name} takes {case.total} instructions, its ceiling is {ceiling}")
+        elif case.total < ceiling * 0.95:
+            print(f"note: {name} takes {1 - case.total / ceiling:.0%} less than its ceiling; lower it with --refresh")
+    failures += [f"the ceiling of {' '.join(key)} has no case" for key in ceilings]
+    for failure in failures:
+        print(f"FAILED: {failure}")
+    if failures:
+        sys.exit(1)
+    print(f"all {len(cases)} counts are within their ceilings")
+
+
+def main():
+    if sys.argv[1:] not in ([], ["--refresh"]):
+        sys.exit(__doc__)
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        compiler = build(folder)
+        tools = Tools()
+        cases = count(tools, folder)
+        show(tools, folder, cases)
+        if "--refresh" in sys.argv:
+            refresh(cases, compiler)
+        else:
+            check(cases, compiler)
+
+
+main()
