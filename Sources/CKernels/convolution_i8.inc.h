@@ -7,6 +7,8 @@
 //   CI_GROUPS          groups of a full tile: 2 or 4
 //   CI_BYTES           of a block in the window
 //   CI_MOVED(zero)     what the product takes off a byte: corrected with the weights' sum
+//   CI_PAIRS           (or not) a block holds the 8 bytes of a pixel, then those of the pixel beside it: put writes the
+//                      first half
 // and the functions
 //   put(to, from, zero)         one block of 8 bytes into the window
 //   tiles(t, pixels, groups, sums)  sums [pixels][CI_OUTS] of a tile
@@ -78,6 +80,18 @@ static void put_line(uint8_t *to, const ck_convolution_i8_args *a, int32_t block
     }
 }
 
+#if defined(CI_PAIRS)
+/// The second halves; behind the last pixel, where no output looks, the pixel itself.
+static void put_pairs(uint8_t *line, int32_t blocks, int32_t columns, int32_t stride) {
+    const size_t column = (size_t)blocks * CI_BYTES;
+    for (int32_t i = 0; i < columns; i++) {
+        uint8_t *to = line + column * (size_t)i;
+        const uint8_t *from = i + stride < columns ? to + column * (size_t)stride : to;
+        for (int32_t b = 0; b < blocks; b++) memcpy(to + (size_t)b * CI_BYTES + 8, from + (size_t)b * CI_BYTES, 8);
+    }
+}
+#endif
+
 /// The exact sums of outputs `o`..<`end` (within CI_OUTS) at `pixels` neighbours from element `at` of the image.
 CK_INLINE void ci_finish(const int32_t *sums, const ck_convolution_i8_args *a, int32_t pixels, int32_t o, int32_t end,
                          size_t at, const int bytes, const int residual) {
@@ -141,8 +155,13 @@ static void ci_strip(const ck_convolution_i8_args *a, ci_window *window, int32_t
     for (int32_t ky = 0; ky < a->kernel; ky++) {
         const int32_t y = oy * a->stride + ky - pad, slot = (y + a->kernel) % a->kernel;
         uint8_t *bytes = window->bytes + (size_t)slot * window->line;
-        if (window->held[slot] != y)
-            put_line(bytes, a, blocks, y, ox * a->stride - pad, (pixels - 1) * a->stride + a->kernel);
+        if (window->held[slot] != y) {
+            const int32_t columns = (pixels - 1) * a->stride + a->kernel;
+            put_line(bytes, a, blocks, y, ox * a->stride - pad, columns);
+#if defined(CI_PAIRS)
+            put_pairs(bytes, blocks, columns, a->stride);
+#endif
+        }
         window->held[slot] = y;
         line[ky] = bytes;
     }

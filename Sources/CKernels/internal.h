@@ -104,13 +104,14 @@ extern const ck_kernels ck_kernels_avx512vnni;
 extern const ck_kernels ck_kernels_vnni256;
 extern const ck_kernels ck_kernels_avxvnni;
 ck_linear_i8 ck_linear_i8_avx2, ck_linear_i8_avx512vnni, ck_linear_i8_vnni256, ck_linear_i8_avxvnni;
-ck_convolution_i8 ck_convolution_i8_avx2, ck_convolution_i8_avx512vnni;
+ck_convolution_i8 ck_convolution_i8_avx2, ck_convolution_i8_avx512vnni, ck_convolution_i8_vnni256,
+    ck_convolution_i8_avxvnni;
 #elif defined(__aarch64__)
 extern const ck_kernels ck_kernels_neon;
 extern const ck_kernels ck_kernels_neon_dotprod;
 extern const ck_kernels ck_kernels_neon_i8mm;
 ck_linear_i8 ck_linear_i8_neon, ck_linear_i8_dotprod, ck_linear_i8_i8mm;
-ck_convolution_i8 ck_convolution_i8_neon, ck_convolution_i8_dotprod;
+ck_convolution_i8 ck_convolution_i8_neon, ck_convolution_i8_dotprod, ck_convolution_i8_i8mm;
 #endif
 
 #endif
