@@ -7,15 +7,24 @@ from . import QuantizationError
 
 
 def convert(arguments):
+    from pathlib import Path
+
+    from .calibration import CALIBRATION_FILE, load_latents
     from .model_folder import load_checkpoint, write_model_folder
 
     checkpoint = load_checkpoint(arguments.float_dir, arguments.text_encoder)
-    errors = write_model_folder(checkpoint, arguments.out_dir, not arguments.float, arguments.keep_float)
+    file, latents = Path(arguments.calibration or Path(arguments.float_dir) / CALIBRATION_FILE), None
+    if not arguments.float and (arguments.calibration or file.exists()):
+        latents = load_latents(file, checkpoint.description["autoencoder"]["latent_channels"])
+    elif not arguments.float:
+        print(f"no {file}: convolutions stay float32")
+    errors = write_model_folder(checkpoint, arguments.out_dir, not arguments.float, arguments.keep_float,
+                                latents=latents, minimum=arguments.minimum)
     for error in errors:
         print(f"{error.relative:8.5f} {error.worst_row:8.5f} {error.file}: {error.name}")
     if errors:
         worst = max(errors, key=lambda error: error.relative)
-        print(f"{len(errors)} matrices to int8; the error is relative, then of the worst row; largest {worst.name}")
+        print(f"{len(errors)} tensors to int8; the error is relative, then of the worst row; largest {worst.name}")
     print(f"wrote {arguments.out_dir}")
 
 
@@ -63,6 +72,11 @@ def main(argv=None):
     sub.add_argument("--float", action="store_true", help="the engine's layout with float32 linears")
     sub.add_argument("--keep-float", action="append", default=[], metavar="PATTERN",
                      help="layers that stay float32, as 'blocks.*.ffn.net.2'; may be given several times")
+
+    sub.add_argument("--calibration", metavar="FILE", help="safetensors with 'latents', clips that int8 convolutions "
+                     "take their scales from (default: calibration.safetensors in the float folder, if it is there)")
+    sub.add_argument("--minimum", type=float, default=40, metavar="DB", help="as many convolutions stay float32 as are "
+                     "needed for this PSNR of int8 pictures against float32 ones, clip by clip (default: 40)")
 
     sub = command("inspect", inspect, "List tensors; exit 1 if something in them is not as the engine wants it.")
     sub.add_argument("path", help="a model folder or a safetensors file")

@@ -12,7 +12,7 @@ class Kind(Enum):
     LINEAR = "linear"  # int8 unless kept float
     SENSITIVE = "sensitive linear"  # always float32
     EMBEDDING = "embedding"  # int8 rows unless kept float
-    CONVOLUTION = "convolution"  # float32, re-laid
+    CONVOLUTION = "convolution"  # int8 where calibrated, else float32, re-laid
     PATCH = "patch embedding"  # float32, flattened to [d, C*pt*ph*pw]
     PLAIN = "plain"  # float32 as it is; the name is the whole tensor's
 
@@ -25,6 +25,7 @@ class Layer:
     kind: Kind
     shape: tuple
     bias: bool = True
+    past: int = 0  # of a convolution's inputs, those that come from a second image
 
     def tensors(self):
         """(name, shape) of the float tensors."""
@@ -157,11 +158,11 @@ def autoencoder_layers(config):
     latent = field(config, section, "latent_channels", 1, 256)
     layers = []
 
-    def convolution(name, out, count, kernel=3, bias=True):
-        layers.append(Layer(name, Kind.CONVOLUTION, (out, count, kernel, kernel), bias))
+    def convolution(name, out, count, kernel=3, bias=True, past=0):
+        layers.append(Layer(name, Kind.CONVOLUTION, (out, count, kernel, kernel), bias, past))
 
     def memory_block(name, width):
-        convolution(f"{name}.conv.0", width, 2 * width)
+        convolution(f"{name}.conv.0", width, 2 * width, past=width)
         convolution(f"{name}.conv.2", width, width)
         convolution(f"{name}.conv.4", width, width)
 
@@ -170,7 +171,7 @@ def autoencoder_layers(config):
         convolution("encoder.0", stages[0][0], pixels)
         index = 2  # past the ReLU
         for width, blocks, _, time, following in stages:
-            convolution(f"encoder.{index}.conv", width, width * time, kernel=1, bias=False)
+            convolution(f"encoder.{index}.conv", width, width * time, kernel=1, bias=False, past=width * (time - 1))
             convolution(f"encoder.{index + 1}", following, width, bias=False)
             index += 2
             for _ in range(blocks):

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from . import QuantizationError
+from . import QuantizationError, calibration
 from .architecture import Kind, networks
-from .model_folder import Checkpoint, text_encoder_folder, validate_description, write_model_folder
+from .model_folder import Checkpoint, engine_tensors, text_encoder_folder, validate_description, write_model_folder
 from .tensor_file import write_atomically, write_tensor_file
 
 GOLDEN_VERSION = "1"
@@ -215,6 +215,46 @@ def expected(checkpoint, shape, generator):
             for name, values in tensors.items()}
 
 
+def shuffle(pixels, factor):
+    """[frames, height, width, 3 * factor * factor] to pictures [frames, height * factor, width * factor, 3] in 0...1."""
+    frames, height, width, _ = pixels.shape
+    split = np.clip(pixels, 0, 1).reshape(frames, height, width, 3, factor, factor)
+    return np.ascontiguousarray(split.transpose(0, 1, 4, 2, 5, 3)).reshape(frames, height * factor, width * factor, 3)
+
+
+def unshuffle(pictures, factor):
+    """The inverse."""
+    frames, height, width, _ = pictures.shape
+    split = pictures.reshape(frames, height // factor, factor, width // factor, factor, 3)
+    return np.ascontiguousarray(split.transpose(0, 1, 3, 5, 2, 4)).reshape(
+        frames, height // factor, width // factor, 3 * factor * factor)
+
+
+def write_int8_golden(folder, checkpoint, tensors, metadata):
+    """Autoencoder and preview with every convolution in int8, and what the engine's arithmetic in numpy makes of them:
+    not near, but the same, as sums are exact and every rounding is laid down."""
+    latents = tensors["autoencoder.latents"]
+    others = np.random.default_rng(3).standard_normal((3, *latents.shape)).astype(np.float32)
+    found = calibration.calibrate(
+        checkpoint, np.concatenate([latents[None], others]), minimum=0, report=lambda text: None)
+    description = checkpoint.description
+    config, factor = description["autoencoder"], description["autoencoder"]["patch_size"]
+    runners = {}
+    folder.mkdir(parents=True, exist_ok=True)
+    for file, quantizations in found.items():
+        stored, _ = engine_tensors(networks(description)[file], checkpoint.weights[file], True, (), quantizations)
+        write_tensor_file(folder / file, stored, metadata)
+        runners[file] = calibration.Runner(checkpoint.weights[file], quantizations)
+    decoder, drawer = runners["autoencoder.safetensors"], runners["preview.safetensors"]
+    write_tensor_file(folder / "expected.safetensors", {
+        "autoencoder.frames": shuffle(calibration.decode(config, latents, decoder), factor),
+        "autoencoder.encoded": np.ascontiguousarray(
+            calibration.encode(config, unshuffle(tensors["autoencoder.frames"], factor), decoder)),
+        "preview.frames": shuffle(calibration.preview(description["preview"], tensors["preview.latents"], drawer),
+                                  description["preview"]["pixel_shuffle"]),
+    }, metadata)
+
+
 TOKENIZER_TEXTS = [
     "", " ", "a red apple drifting from left to right on a green meadow", "A Red APPLE!", "kitten", "automobile",
     "a café in Zürich, naïve façade, Ångström, Ñandú, İstanbul", "e\u0301le\u0300ve (combining accents)",
@@ -265,6 +305,7 @@ def write_goldens(out, seed, shapes=()):
         write_tensor_file(out / name / "expected.safetensors", tensors, metadata | {
             "prompt": PROMPT, "steps": str(shape.steps), "guidance": str(shape.guidance),
             "torch": torch.__version__, "diffusers": diffusers.__version__, "transformers": transformers.__version__})
+        write_int8_golden(out / name / "int8", checkpoint, tensors, metadata)
         size = sum(path.stat().st_size for path in (out / name).rglob("*") if path.is_file())
         print(f"wrote {out / name}: {size:,} bytes")
         for tensor, values in tensors.items():

@@ -23,8 +23,11 @@ def faults(file):
             layer = name.removesuffix(".weight")
             if f"{layer}.scale" not in file:
                 found.append(f"{layer}.scale is missing")
-            if values.ndim == 4:
-                sums = values.sum(axis=(1, 3), dtype=np.int32).reshape(-1)
+            if values.ndim == 6 and not _is_quantization(file, f"{layer}.input"):
+                found.append(f"{layer}.input is not a scale above 0 and a zero of 0...255")
+            if values.ndim in (4, 6):
+                inputs = (1, 3) if values.ndim == 4 else (1, 2, 3, 5)
+                sums = values.sum(axis=inputs, dtype=np.int32).reshape(-1)
                 if f"{layer}.sum" not in file or not np.array_equal(sums, file.raw(f"{layer}.sum")):
                     found.append(f"{layer}.sum is not the row sums of {name}")
         elif file.dtype(name) in ("F32", "F16", "BF16", "F64"):
@@ -33,6 +36,13 @@ def faults(file):
             except QuantizationError as error:
                 found.append(str(error).split(": ", 1)[1])
     return found
+
+
+def _is_quantization(file, name):
+    if name not in file or file.dtype(name) != "F32" or file.shape(name) != (2,):
+        return False
+    scale, zero = file.raw(name)
+    return bool(np.isfinite(scale)) and scale > 0 and zero in range(256)
 
 
 def inspect(path, against=None, text_encoder=None):
@@ -82,7 +92,7 @@ def _errors(path, against, text_encoder):
         for layer in layers:
             for name, shape in layer.tensors():
                 try:
-                    stored = layout.restore(file, name, shape)
+                    stored = layout.restore(file, name, shape, layer.past)
                 except (ValueError, IndexError) as error:
                     raise QuantizationError(f"{file_path}: tensor '{name}' cannot be {list(shape)}") from error
                 if file.dtype(name) == "I8":

@@ -71,16 +71,51 @@ def convolution_float(name, weight, bias=None):
     return tensors
 
 
-def restore(file, name, shape):
+def convolution_int8(name, weight, bias, past, quantization):
+    """Tensors of an int8 convolution from torch's [out, in, kh, kw], of whose inputs the last `past` come from a second
+    image; it takes bytes of `quantization`, (scale, zero). Weights are [out16/8, kh, kw, (in16 + past16)/8, 8 outputs,
+    8 inputs]."""
+    out, count, kernel, _ = weight.shape
+    values, scale = quantize_rows(weight.reshape(out, -1))
+    values = values.reshape(weight.shape)
+    first = count - past
+    wide = np.zeros((padded(out, CHANNEL_MULTIPLE), padded(first, INPUT_MULTIPLE) + padded(past, INPUT_MULTIPLE),
+                     kernel, kernel), np.int8)
+    wide[:out, :first] = values[:, :first]
+    wide[:out, padded(first, INPUT_MULTIPLE):][:, :past] = values[:, first:]
+    blocks = wide.reshape(len(wide) // BLOCK, BLOCK, wide.shape[1] // BLOCK, BLOCK, kernel, kernel)
+    tensors = {
+        f"{name}.weight": np.ascontiguousarray(blocks.transpose(0, 4, 5, 2, 1, 3)),
+        f"{name}.scale": pad_vector(scale, CHANNEL_MULTIPLE),
+        f"{name}.sum": pad_vector(values.sum(axis=(1, 2, 3), dtype=np.int32), CHANNEL_MULTIPLE),
+        f"{name}.input": np.array(quantization, np.float32),
+    }
+    if bias is not None:
+        tensors[f"{name}.bias"] = pad_vector(bias, CHANNEL_MULTIPLE)
+    return tensors
+
+
+def unblock_convolution(blocks, shape, past):
+    """int8 weights back as [out, in, kh, kw]."""
+    out, count, kernel, _ = shape
+    wide = blocks.transpose(0, 4, 3, 5, 1, 2).reshape(blocks.shape[0] * BLOCK, -1, kernel, kernel)
+    first = count - past
+    return np.concatenate([wide[:out, :first], wide[:out, padded(first, INPUT_MULTIPLE):][:, :past]], axis=1)
+
+
+def restore(file, name, shape, past=0):
     """Tensor `name` of a TensorFile in its float shape, int8 scaled back. What the engine computes with.
 
     The layout is told by dtype and rank, which never coincide for two layouts: kernels are 1 or 3 wide, and a
-    convolution's stored last extent is a multiple of 16.
+    convolution's stored last extent is a multiple of 16 in float32, and its rank 6 in int8.
     """
     stored_dtype, stored_shape = file.dtype(name), file.shape(name)
     if stored_dtype == "I8":
         layer = name.removesuffix(".weight")
         scale = file.float32(f"{layer}.scale")
+        if len(stored_shape) == 6:
+            values = unblock_convolution(file.raw(name), shape, past)
+            return values.astype(np.float32) * scale[:shape[0], None, None, None]
         values = unblock_matrix(file.raw(name), *shape) if len(stored_shape) == 4 else file.raw(name)
         return values.astype(np.float32) * scale[:shape[0], None]
     values = file.float32(name)

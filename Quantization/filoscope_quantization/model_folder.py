@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from . import QuantizationError, layout
+from . import QuantizationError, calibration, layout
 from .architecture import BERT_UNUSED, Kind, autoencoder_stages, field, networks
 from .tensor_file import TensorFile, write_atomically, write_tensor_file
 
@@ -209,8 +209,9 @@ def validate_description(description, where):
             raise QuantizationError(f"{where}: generation.{name} is missing")
 
 
-def engine_tensors(layers, weights, quantize, keep_float=()):
-    """Tensors of one file as the engine wants them, and the names of the layers that became int8."""
+def engine_tensors(layers, weights, quantize, keep_float=(), convolutions=()):
+    """Tensors of one file as the engine wants them, and the layers that became int8. `convolutions` has what those
+    among them take, (scale, zero) by name."""
     tensors, quantized = {}, []
     for layer in layers:
         name = layer.name
@@ -220,7 +221,10 @@ def engine_tensors(layers, weights, quantize, keep_float=()):
         weight = weights[f"{name}.weight"]
         bias = weights[f"{name}.bias"] if layer.bias else None
         kept = not quantize or any(fnmatch.fnmatchcase(name, pattern) for pattern in keep_float)
-        if layer.kind is Kind.CONVOLUTION:
+        if layer.kind is Kind.CONVOLUTION and name in convolutions and not kept:
+            tensors.update(layout.convolution_int8(name, weight, bias, layer.past, convolutions[name]))
+            quantized.append(layer)
+        elif layer.kind is Kind.CONVOLUTION:
             tensors.update(layout.convolution_float(name, weight, bias))
         elif layer.kind is Kind.LINEAR and not kept:
             tensors.update(layout.linear_int8(name, weight, bias))
@@ -235,9 +239,10 @@ def engine_tensors(layers, weights, quantize, keep_float=()):
     return tensors, quantized
 
 
-def write_model_folder(checkpoint, folder, quantize=True, keep_float=(), metadata=None):
-    """Writes a model folder and returns the quantized matrices' errors. model.json comes last, so that a folder that
-    has one is whole; the same checkpoint gives the same bytes."""
+def write_model_folder(checkpoint, folder, quantize=True, keep_float=(), metadata=None, latents=None, minimum=40.0):
+    """Writes a model folder and returns the quantized tensors' errors. model.json comes last, so that a folder that
+    has one is whole; the same checkpoint gives the same bytes. Convolutions become int8 if there are `latents`, clips
+    to calibrate on, as far as pictures stay `minimum` dB from float32's."""
     folder = Path(folder)
     if (folder / "config.json").exists():
         raise QuantizationError(f"{folder}: is a checkpoint folder, whose files would be overwritten")
@@ -248,9 +253,15 @@ def write_model_folder(checkpoint, folder, quantize=True, keep_float=(), metadat
     if unmatched:
         raise QuantizationError(f"--keep-float matches no layer: {', '.join(unmatched)}")
 
+    convolutions = {}
+    if quantize and latents is not None:
+        convolutions = calibration.calibrate(
+            checkpoint, latents, lambda name: any(fnmatch.fnmatchcase(name, pattern) for pattern in keep_float), minimum)
+
     errors, files = [], {}
     for file, layers in layers_of.items():
-        tensors, quantized = engine_tensors(layers, checkpoint.weights[file], quantize, keep_float)
+        tensors, quantized = engine_tensors(
+            layers, checkpoint.weights[file], quantize, keep_float, convolutions.get(file, {}))
         write_tensor_file(folder / file, tensors, metadata)
         files[file] = file_identity(folder / file)
         written = TensorFile(folder / file)
@@ -281,7 +292,8 @@ def file_identity(path):
 
 def tensor_error(file, layer, weight):
     """Of quantized `layer` in a model folder's `file` against its float weight."""
-    difference = layout.restore(file, f"{layer.name}.weight", layer.shape).astype(np.float64) - weight
+    difference = layout.restore(file, f"{layer.name}.weight", layer.shape, layer.past).astype(np.float64) - weight
+    difference, weight = difference.reshape(len(weight), -1), weight.reshape(len(weight), -1)
     power = np.square(weight, dtype=np.float64).mean(axis=1)
     rows = np.sqrt(np.square(difference).mean(axis=1) / np.where(power > 0, power, 1))
     relative = math.sqrt(np.square(difference).mean() / max(power.mean(), 1e-300))
@@ -299,7 +311,7 @@ def load_model_folder(folder):
     weights = {}
     for file, layers in networks(description).items():
         stored = TensorFile(folder / file)
-        weights[file] = {name: layout.restore(stored, name, shape)
+        weights[file] = {name: layout.restore(stored, name, shape, layer.past)
                          for layer in layers for name, shape in layer.tensors()}
     return Checkpoint(description, weights, vocabulary)
 

@@ -64,7 +64,7 @@ def test_goldens_are_made_again_to_the_byte(tmp_path):
     for name in "ab":
         assert main(["golden", "--seed", "42", "--shape", "tiny,layers=1,height=4", "--out", str(tmp_path / name)]) == 0
     files = [path.relative_to(tmp_path / "a") for path in (tmp_path / "a").rglob("*") if path.is_file()]
-    assert len(files) == 7
+    assert len(files) == 10
     for file in files:
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
     fresh = load_file(tmp_path / "a" / "tiny" / "expected.safetensors")

@@ -1,4 +1,5 @@
-"""Write the float model folder that the quantizer reads: three safetensors files and config.json."""
+"""Write the float model folder that the quantizer reads: three safetensors files, config.json, and from the cache the
+latents that int8 convolutions are calibrated on."""
 
 import json
 import os
@@ -7,10 +8,11 @@ import shutil
 import torch
 from safetensors.torch import save_file
 
-from . import autoencoder, data, generator, transformer
+from . import autoencoder, cache_latents, data, generator, transformer
 from .train_preview import Preview
 
 STEPS, GUIDANCE, SHIFT = 12, 2.5, 3.0
+CALIBRATION_CLIPS = 64
 
 
 def configuration(transformer_config, mean, std):
@@ -58,6 +60,10 @@ def main():
     for name, module in (("autoencoder", coder), ("preview", preview)):
         tensors = {key: value.float().contiguous().clone() for key, value in module.state_dict().items()}
         save_file(tensors, os.path.join(part, name + ".safetensors"))
+    cached = cache_latents.parts(path)
+    if cached:
+        latents = data.load(cached[0])["latents"][:CALIBRATION_CLIPS]  # [clips, C, T, H, W]
+        save_file({"latents": latents.contiguous().clone()}, os.path.join(part, "calibration.safetensors"))
     with open(os.path.join(part, "config.json"), "w") as file:
         json.dump(configuration(model.config, statistics["mean"].tolist(), statistics["std"].tolist()), file, indent=1)
         file.write("\n")

@@ -111,9 +111,14 @@ public final class Checkpoint: Sendable {
     public func checkWeights() throws(CheckpointError) {
         for name in names {
             guard let tensor = index[name], tensor.type == .i8 else { continue }
-            if let element = firstMinimum(tensor.int8s, tensor.byteCount) {
-                throw .minimumWeight(file: path, tensor: name, element: element)
-            }
+            try checkWeights(of: tensor)
+        }
+    }
+
+    /// Reads an int8 tensor and refuses a -128.
+    func checkWeights(of tensor: Tensor) throws(CheckpointError) {
+        if let element = firstMinimum(tensor.int8s, tensor.byteCount) {
+            throw .minimumWeight(file: path, tensor: tensor.name, element: element)
         }
     }
 

@@ -23,6 +23,8 @@ public enum CheckpointError: Error, Equatable, CustomStringConvertible {
     case limit(file: String, layer: String, field: String, value: Int, allowed: String)
     /// An int8 weight of -128: it has no negative, so levels would differ.
     case minimumWeight(file: String, tensor: String, element: Int)
+    /// What a number of a layer may not be.
+    case badNumber(file: String, tensor: String, value: Float, allowed: String)
     /// The file is not the one that was mapped any more.
     case changed(file: String)
 
@@ -57,6 +59,8 @@ public enum CheckpointError: Error, Equatable, CustomStringConvertible {
             "\(file): layer '\(shown(layer))': \(field) is \(value), allowed is \(allowed)"
         case .minimumWeight(let file, let tensor, let element):
             "\(file): tensor '\(shown(tensor))' holds -128 at element \(element); weights are -127...127"
+        case .badNumber(let file, let tensor, let value, let allowed):
+            "\(file): tensor '\(shown(tensor))' holds \(value), allowed is \(allowed)"
         case .changed(let file): "\(file): the file was changed or cut after it was opened"
         }
     }

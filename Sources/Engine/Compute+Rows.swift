@@ -81,7 +81,7 @@ extension Compute {
     }
 
     /// Cuts `count` floats into pieces of 4096, a whole number of virtual lanes, whose size fits the kernels' int32.
-    private func spans(_ count: Int, _ body: (_ start: Int, _ n: Int32) -> Void) {
+    func spans(_ count: Int, _ body: (_ start: Int, _ n: Int32) -> Void) {
         let piece = 4096
         parallel(count: (count + piece - 1) / piece, cost: piece) { range in
             for index in range { body(index * piece, Int32(min(piece, count - index * piece))) }

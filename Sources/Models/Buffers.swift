@@ -20,6 +20,15 @@ struct Buffers {
     static func plan(_ counts: [Int], in plan: inout ArenaPlan) {
         for count in counts { plan.allocate(Float.self, count: count) }
     }
+
+    /// The same over bytes: feature maps, whose elements are floats or bytes.
+    static func raw(_ byteCounts: [Int], in arena: Arena) throws(ModelError) -> [UnsafeMutableRawPointer] {
+        try Buffers(byteCounts.map(floatsOfScratch), in: arena).floats.map { UnsafeMutableRawPointer($0) }
+    }
+
+    static func planRaw(_ byteCounts: [Int], in plan: inout ArenaPlan) {
+        Self.plan(byteCounts.map(floatsOfScratch), in: &plan)
+    }
 }
 
 /// Floats that hold `bytes` bytes of scratch.

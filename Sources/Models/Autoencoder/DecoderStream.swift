@@ -3,6 +3,8 @@ import Video
 
 /// Decodes one video, latent frame by latent frame, in the memory of one frame and of each memory block's past.
 ///
+/// Between two layers lie floats, or bytes where the layer that takes them is int8.
+///
 /// Lives in the arena it was made in, until that is rewound.
 public final class DecoderStream {
     /// Of the pictures.
@@ -13,12 +15,16 @@ public final class DecoderStream {
     private let latentWidth: Int
     private var stages: [StageState]
     private let latent: UnsafeMutablePointer<Float>
-    /// Channels after `grow`, one picture before a convolution, two in a memory block, and the last convolution's.
+    /// The latent frame as the first convolution takes it.
+    private let quantized: FeatureMap
+    /// Channels after `grow` for a float convolution, one picture before it, two in a memory block, and the last
+    /// convolution's.
     private let upsampled: UnsafeMutablePointer<Float>
-    private let inner: UnsafeMutablePointer<Float>
-    private let outer: UnsafeMutablePointer<Float>
-    private let features: UnsafeMutablePointer<Float>
+    private let inner: UnsafeMutableRawPointer
+    private let outer: UnsafeMutableRawPointer
+    private let features: FeatureMap
     private let pixels: UnsafeMutablePointer<Float>
+    private let scratch: UnsafeMutablePointer<Float>
     /// Pictures still to be thrown away: the first latent stands for one frame, the network makes `timeFactor`.
     private var dropped: Int
 
@@ -26,9 +32,9 @@ public final class DecoderStream {
     private struct StageState {
         var height: Int
         var width: Int
-        var input: UnsafeMutablePointer<Float>
-        var pasts: [UnsafeMutablePointer<Float>]
-        var grown: UnsafeMutablePointer<Float>
+        var input: UnsafeMutableRawPointer
+        var pasts: [UnsafeMutableRawPointer]
+        var grown: UnsafeMutableRawPointer
     }
 
     init(
@@ -40,24 +46,27 @@ public final class DecoderStream {
         self.latentHeight = latentHeight
         self.latentWidth = latentWidth
         dropped = autoencoder.configuration.timeFactor - 1
-        var counts = autoencoder.streamCounts(latentHeight: latentHeight, latentWidth: latentWidth)
-        var floats = try Buffers(counts, in: arena).floats
-        func take() -> (UnsafeMutablePointer<Float>, Int) { (floats.removeFirst(), counts.removeFirst()) }
-        (latent, upsampled, inner) = (take().0, take().0, take().0)
-        (outer, features, pixels) = (take().0, take().0, take().0)
+        var memory = try Buffers.raw(
+            autoencoder.streamBytes(latentHeight: latentHeight, latentWidth: latentWidth), in: arena)
+        func take() -> UnsafeMutableRawPointer { memory.removeFirst() }
+        func takeFloats() -> UnsafeMutablePointer<Float> { take().assumingMemoryBound(to: Float.self) }
+        (latent, quantized) = (takeFloats(), FeatureMap(take(), autoencoder.first.quantization))
+        (upsampled, inner, outer) = (takeFloats(), take(), take())
+        (features, pixels, scratch) = (FeatureMap(take(), autoencoder.last.quantization), takeFloats(), takeFloats())
         var stages: [StageState] = []
         var scale = 1
         for stage in autoencoder.stages {
-            let input = take().0
-            let pasts = stage.blocks.map { _ in
-                let (past, count) = take()
-                past.update(repeating: 0, count: count)
+            let area = latentHeight * latentWidth * scale * scale
+            let input = take()
+            let pasts = stage.blocks.map { block in
+                let past = take()
+                FeatureMap(past, block.first.quantization).clear(area * stage.width)
                 return past
             }
             stages.append(
                 StageState(
                     height: latentHeight * scale, width: latentWidth * scale, input: input, pasts: pasts,
-                    grown: take().0))
+                    grown: take()))
             scale *= stage.space
         }
         self.stages = stages
@@ -88,14 +97,26 @@ public final class DecoderStream {
 
     private func push(_ frame: UnsafePointer<Float>, channelStride: Int?, ready: () throws -> Void) throws {
         let channels = autoencoder.configuration.latentChannels
+        let count = channels * latentHeight * latentWidth
         interleave(
             frame, channels: channels, channelStride: channelStride ?? latentHeight * latentWidth,
             pixels: latentHeight * latentWidth, into: latent)
-        compute.softClamp(latent, count: channels * latentHeight * latentWidth, into: latent)
-        let target = stages.first?.input ?? features
+        compute.softClamp(latent, count: count, into: latent)
+        var input = FeatureMap.floats(latent)
+        if case .bytes(let bytes, let quantization) = quantized {
+            compute.quantize(latent, count: count, quantization, into: bytes)
+            input = quantized
+        }
         autoencoder.first(
-            latent, height: latentHeight, width: latentWidth, into: target, activation: .relu, compute: compute)
+            input, height: latentHeight, width: latentWidth, into: self.input(of: 0), activation: .relu,
+            compute: compute, scratch: scratch)
         try run(0, ready)
+    }
+
+    /// What a stage takes, or behind the last one the last convolution.
+    private func input(of index: Int) -> FeatureMap {
+        guard index < stages.count else { return features }
+        return FeatureMap(stages[index].input, autoencoder.stages[index].quantization(before: 0))
     }
 
     /// Runs the frame in the input of `stage` through it and all later ones, depth first.
@@ -103,22 +124,33 @@ public final class DecoderStream {
         if compute.isCancelled { throw ModelError.cancelled }
         let stage = autoencoder.stages[index]
         remember(index)
-        let (height, width) = (stages[index].height, stages[index].width)
-        let (wide, high) = (width * stage.space, height * stage.space)
+        let state = stages[index]
+        let (wide, high) = (state.width * stage.space, state.height * stage.space)
         let isLast = index + 1 == autoencoder.stages.count
         // Nearest upsampling and a 1x1 convolution can change places: a quarter of the work, the same numbers.
-        stage.grow(stages[index].input, height: height, width: width, into: stages[index].grown, compute: compute)
+        stage.grow(
+            FeatureMap(state.input, stage.grow.quantization), height: state.height, width: state.width,
+            into: FeatureMap(state.grown, stage.convolution.quantization), compute: compute, scratch: scratch)
         for frame in 0..<stage.time {
             if isLast, dropped > 0 {
                 dropped -= 1
                 continue
             }
-            let source = upsample(stage, stages[index], frame)
-            let target = isLast ? features : stages[index + 1].input
-            stage.convolution(
-                source, height: high, width: wide, into: target, activation: isLast ? .relu : .none, compute: compute)
+            let target = input(of: index + 1)
+            let activation = isLast ? Activation.relu : .none
+            if let quantization = stage.convolution.quantization {
+                stage.convolution(
+                    FeatureMap(state.grown + frame * stage.width, quantization), inputStride: stage.width * stage.time,
+                    enlarge: stage.space, height: high, width: wide, into: target, activation: activation,
+                    compute: compute, scratch: scratch)
+            } else {
+                stage.convolution(
+                    .floats(upsample(stage, state, frame)), height: high, width: wide, into: target,
+                    activation: activation, compute: compute, scratch: scratch)
+            }
             if isLast {
-                autoencoder.last(target, height: high, width: wide, into: pixels, compute: compute)
+                autoencoder.last(
+                    target, height: high, width: wide, into: .floats(pixels), compute: compute, scratch: scratch)
                 if compute.isCancelled { throw ModelError.cancelled }
                 try ready()
             } else {
@@ -131,27 +163,38 @@ public final class DecoderStream {
     /// past: nothing is copied.
     private func remember(_ index: Int) {
         let (height, width) = (stages[index].height, stages[index].width)
-        for (number, block) in autoencoder.stages[index].blocks.enumerated() {
+        let stage = autoencoder.stages[index]
+        for (number, block) in stage.blocks.enumerated() {
             let (input, past) = (stages[index].input, stages[index].pasts[number])
+            let before = FeatureMap(input, block.first.quantization)
+            let between = FeatureMap(inner, block.second.quantization)
+            let after = FeatureMap(outer, block.third.quantization)
             block.first(
-                input, past: past, height: height, width: width, into: inner, activation: .relu, compute: compute)
-            block.second(inner, height: height, width: width, into: outer, activation: .relu, compute: compute)
+                before, past: FeatureMap(past, block.first.quantization), height: height, width: width, into: between,
+                activation: .relu, compute: compute, scratch: scratch)
+            block.second(
+                between, height: height, width: width, into: after, activation: .relu, compute: compute,
+                scratch: scratch)
             block.third(
-                outer, height: height, width: width, residual: input, into: past, activation: .relu, compute: compute)
+                after, height: height, width: width, residual: before,
+                into: FeatureMap(past, stage.quantization(before: number + 1)), activation: .relu, compute: compute,
+                scratch: scratch)
             stages[index].pasts[number] = input
             stages[index].input = past
         }
     }
 
-    /// One of the frames in `grown`, enlarged.
-    private func upsample(_ stage: Autoencoder.Stage, _ state: StageState, _ frame: Int) -> UnsafePointer<Float> {
+    /// One of the frames in `grown`, enlarged, for a convolution of floats; an int8 one enlarges by itself.
+    private func upsample(_ stage: Autoencoder.Stage, _ state: StageState, _ frame: Int) -> UnsafeMutablePointer<Float>
+    {
         let (space, channels, stride) = (stage.space, stage.width, stage.width * stage.time)
-        if space == 1 && stage.time == 1 { return UnsafePointer(state.grown) }
-        let (width, grown, upsampled) = (state.width, state.grown + frame * stage.width, upsampled)
+        let grown = state.grown.assumingMemoryBound(to: Float.self)
+        if space == 1 && stage.time == 1 { return grown }
+        let (width, first, upsampled) = (state.width, grown + frame * stage.width, upsampled)
         compute.parallel(count: state.height * space, cost: width * space * channels) { lines in
             for line in lines {
                 var target = upsampled + line * width * space * channels
-                let source = grown + line / space * width * stride
+                let source = first + line / space * width * stride
                 for column in 0..<width {
                     for _ in 0..<space {
                         target.update(from: source + column * stride, count: channels)
@@ -160,7 +203,7 @@ public final class DecoderStream {
                 }
             }
         }
-        return UnsafePointer(upsampled)
+        return upsampled
     }
 
     private func picture() -> Frame {
@@ -180,6 +223,13 @@ public final class DecoderStream {
     }
 }
 
+extension Autoencoder.Stage {
+    /// What the input of block `number` holds, or behind the last block that of `grow`.
+    fileprivate func quantization(before number: Int) -> Quantization? {
+        number < blocks.count ? blocks[number].first.quantization : grow.quantization
+    }
+}
+
 extension Autoencoder {
     /// A stream for one video; it stays in the arena.
     public func stream(
@@ -191,23 +241,47 @@ extension Autoencoder {
 
     /// Counts what a stream takes and keeps.
     public func planStream(latentHeight: Int, latentWidth: Int, in plan: inout ArenaPlan) {
-        Buffers.plan(streamCounts(latentHeight: latentHeight, latentWidth: latentWidth), in: &plan)
+        Buffers.planRaw(streamBytes(latentHeight: latentHeight, latentWidth: latentWidth), in: &plan)
     }
 
-    /// Latent, upsampled, inner, outer, features, pixels; then of each stage its input, pasts and grown frames.
-    fileprivate func streamCounts(latentHeight: Int, latentWidth: Int) -> [Int] {
-        var upsampled = 0
-        var inner = 0
+    /// Bytes of latent, quantized latent, upsampled, inner, outer, features, pixels, scratch; then of each stage its
+    /// input, pasts and grown frames.
+    fileprivate func streamBytes(latentHeight: Int, latentWidth: Int) -> [Int] {
+        var (upsampled, inner, outer, scratch) = (0, 0, 0, 0)
         var perStage: [Int] = []
-        var area = latentHeight * latentWidth
-        for stage in stages {
-            let frame = area * stage.width
-            perStage += Array(repeating: frame, count: stage.blocks.count + 1) + [frame * stage.time]
-            inner = max(inner, frame)
-            area *= stage.space * stage.space
-            upsampled = max(upsampled, area * stage.width)
+        var (height, width) = (latentHeight, latentWidth)
+        func scratchFor(_ layer: Convolution, residual: Quantization? = nil, _ output: Quantization?) {
+            scratch = max(
+                scratch, layer.scratchFloats(height: height, width: width, residual: residual, output: output))
+        }
+        scratchFor(first, stages.first?.quantization(before: 0))
+        for (index, stage) in stages.enumerated() {
+            let frame = height * width * stage.width
+            // A block's output goes where its past lay, so that one size must do for all.
+            let roles = (0...stage.blocks.count).map { stage.quantization(before: $0) }
+            let bytes = roles.map { FeatureMap.byteCount(elements: frame, $0) }.max() ?? 0
+            perStage += Array(repeating: bytes, count: stage.blocks.count + 1)
+            perStage.append(FeatureMap.byteCount(elements: frame * stage.time, stage.convolution.quantization))
+            for (number, block) in stage.blocks.enumerated() {
+                inner = max(inner, FeatureMap.byteCount(elements: frame, block.second.quantization))
+                outer = max(outer, FeatureMap.byteCount(elements: frame, block.third.quantization))
+                scratchFor(block.first, block.second.quantization)
+                scratchFor(block.second, block.third.quantization)
+                scratchFor(block.third, residual: block.first.quantization, stage.quantization(before: number + 1))
+            }
+            scratchFor(stage.grow, stage.convolution.quantization)
+            (height, width) = (height * stage.space, width * stage.space)
+            let next = index + 1 < stages.count ? stages[index + 1].quantization(before: 0) : last.quantization
+            scratchFor(stage.convolution, next)
+            if stage.convolution.quantization == nil, stage.space * stage.time > 1 {
+                upsampled = max(upsampled, height * width * stage.width * MemoryLayout<Float>.stride)
+            }
         }
         let latent = latentHeight * latentWidth * configuration.latentChannels
-        return [latent, upsampled, inner, inner, area * last.inputs, area * last.outputs] + perStage
+        return [
+            latent * MemoryLayout<Float>.stride, first.quantization == nil ? 0 : latent, upsampled, inner, outer,
+            FeatureMap.byteCount(elements: height * width * last.inputs, last.quantization),
+            height * width * last.outputs * MemoryLayout<Float>.stride, scratch * MemoryLayout<Float>.stride,
+        ] + perStage
     }
 }

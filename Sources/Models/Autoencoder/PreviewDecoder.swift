@@ -34,7 +34,7 @@ public struct PreviewDecoder: Sendable {
     /// Counts what `decode` takes from the arena, and gives back.
     public func plan(latentHeight: Int, latentWidth: Int, in plan: inout ArenaPlan) {
         let mark = plan.mark
-        Buffers.plan(counts(latentHeight * latentWidth), in: &plan)
+        Buffers.planRaw(byteCounts(height: latentHeight, width: latentWidth), in: &plan)
         plan.rewind(to: mark)
     }
 
@@ -65,22 +65,45 @@ public struct PreviewDecoder: Sendable {
         compute: Compute, arena: Arena
     ) throws(ModelError) -> UnsafePointer<Float> {
         let area = latentHeight * latentWidth
-        let buffers = try Buffers(counts(area), in: arena).floats
-        interleave(
-            frame, channels: convolutions[0].inputs, channelStride: channelStride ?? area, pixels: area,
-            into: buffers[0])
+        let buffers = try Buffers.raw(byteCounts(height: latentHeight, width: latentWidth), in: arena)
+        let (latent, scratch) = (buffers[2].assumingMemoryBound(to: Float.self), buffers[3])
+        let inputs = convolutions[0].inputs
+        interleave(frame, channels: inputs, channelStride: channelStride ?? area, pixels: area, into: latent)
+        var input = FeatureMap.floats(latent)
+        if let quantization = convolutions[0].quantization {
+            input = FeatureMap(buffers[0], quantization)
+            compute.quantize(
+                latent, count: area * inputs, quantization, into: buffers[0].assumingMemoryBound(to: UInt8.self))
+        }
         for (index, convolution) in convolutions.enumerated() {
+            let output = FeatureMap(buffers[(index + 1) % 2], quantization(before: index + 1))
             convolution(
-                buffers[index % 2], height: latentHeight, width: latentWidth, into: buffers[(index + 1) % 2],
-                activation: index + 1 == convolutions.count ? .none : .relu, compute: compute)
+                input, height: latentHeight, width: latentWidth, into: output,
+                activation: index + 1 == convolutions.count ? .none : .relu, compute: compute,
+                scratch: scratch.assumingMemoryBound(to: Float.self))
+            input = output
         }
         if compute.isCancelled { throw .cancelled }
-        return UnsafePointer(buffers[convolutions.count % 2])
+        return UnsafePointer(buffers[convolutions.count % 2].assumingMemoryBound(to: Float.self))
     }
 
-    /// Two pictures of the widest convolution, used in turn.
-    private func counts(_ area: Int) -> [Int] {
-        let widest = convolutions.map { max($0.inputs, $0.outputs) }.reduce(0, max)
-        return [area * widest, area * widest]
+    /// What the input of a convolution holds; behind the last one come floats.
+    private func quantization(before index: Int) -> Quantization? {
+        index < convolutions.count ? convolutions[index].quantization : nil
+    }
+
+    /// Bytes of two pictures of the widest convolution, used in turn, of the latent frame, and of scratch.
+    private func byteCounts(height: Int, width: Int) -> [Int] {
+        let area = height * width
+        var (largest, scratch) = (0, 0)
+        for (index, convolution) in convolutions.enumerated() {
+            let output = quantization(before: index + 1)
+            largest = max(
+                largest, FeatureMap.byteCount(elements: area * convolution.inputs, convolution.quantization),
+                FeatureMap.byteCount(elements: area * convolution.outputs, output))
+            scratch = max(scratch, convolution.scratchFloats(height: height, width: width, output: output))
+        }
+        let latent = area * convolutions[0].inputs
+        return [largest, largest, latent * MemoryLayout<Float>.stride, scratch * MemoryLayout<Float>.stride]
     }
 }
