@@ -22,7 +22,7 @@ let package = Package(
         .target(name: "CKernels", cSettings: kernelFlags),
         .target(name: "CLinux", cSettings: strictC),
         .target(name: "Threads", dependencies: ["CLinux"], swiftSettings: strict),
-        .target(name: "Engine", dependencies: ["CKernels", "CLinux"], swiftSettings: strict),
+        .target(name: "Engine", dependencies: ["CKernels", "CLinux", "Threads"], swiftSettings: strict),
         .target(name: "Models", dependencies: ["Engine", "Video"], swiftSettings: strict),
         .target(name: "Generation", dependencies: ["Models", "Engine", "Jobs", "Video"], swiftSettings: strict),
 
@@ -65,7 +65,8 @@ let package = Package(
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ], swiftSettings: strict),
 
-        .testTarget(name: "EngineTests", dependencies: ["Engine", "CKernels", "CLinux"], swiftSettings: strict),
+        .testTarget(
+            name: "EngineTests", dependencies: ["Engine", "CKernels", "CLinux", "Threads"], swiftSettings: strict),
         .testTarget(name: "ModelsTests", dependencies: ["Models", "Engine", "Video"], swiftSettings: strict),
         .testTarget(name: "GenerationTests", dependencies: ["Generation"], swiftSettings: strict),
         .testTarget(name: "ThreadsTests", dependencies: ["Threads"], swiftSettings: strict),

@@ -1,6 +1,7 @@
 internal import CLinux
 import Glibc
 import Synchronization
+import Threads
 
 /// Threads of our own that run numbered chunks of work; asleep, without any wake-up, while there is none.
 ///
@@ -9,10 +10,13 @@ public final class ThreadPool: Sendable {
     /// How many threads take part in a run, the caller included. Less than asked for when the system refused threads.
     public let threads: Int
     private let shared: PoolState
-    private let workers: [pthread_t]
+    private let workers: [Thread]
+    private let cpus: [Int]?
 
-    /// - Parameter threads: the caller of `run` and `threads - 1` workers, 1...256.
-    public init(threads: Int) {
+    /// - Parameters:
+    ///   - threads: the caller of `run` and `threads - 1` workers, 1...256.
+    ///   - cpus: where the workers are kept; nil leaves it to the kernel. For the caller there is `placeCaller`.
+    public init(threads: Int, cpus: [Int]? = nil) {
         precondition((1...256).contains(threads), "a pool of \(threads) threads; 1...256 can be asked for")
         let shared = PoolState()
         // Workers leave signals to the main thread; synchronous faults stay deliverable, or the map guard could not speak.
@@ -21,20 +25,25 @@ public final class ThreadPool: Sendable {
         sigfillset(&blocked)
         for fault in [SIGBUS, SIGSEGV, SIGFPE, SIGILL, SIGABRT] { sigdelset(&blocked, fault) }
         pthread_sigmask(SIG_BLOCK, &blocked, &previous)
-        var workers: [pthread_t] = []
+        var workers: [Thread] = []
         for _ in 1..<max(threads, 1) {
-            guard let worker = startWorker(shared) else { break }
+            let started = Thread("compute") {
+                if let cpus { Processors.keepCaller(on: cpus) }
+                shared.live()
+            }
+            guard let worker = started else { break }
             workers.append(worker)
         }
         pthread_sigmask(SIG_SETMASK, &previous, nil)
         self.shared = shared
         self.workers = workers
+        self.cpus = cpus
         self.threads = workers.count + 1
     }
 
     deinit {
         shared.stop()
-        for worker in workers { pthread_join(worker, nil) }
+        for worker in workers { worker.join() }
     }
 
     /// Calls `body` once for each of `0 ..< chunks`, on several threads at once; returns when every call has returned.
@@ -44,8 +53,10 @@ public final class ThreadPool: Sendable {
         shared.run(chunks: chunks, alone: threads == 1, body)
     }
 
-    /// How many CPUs this process may run on.
-    public static var availableCPUs: Int { Int(cl_affinity_count()) }
+    /// Keeps the calling thread, which is about to call `run`, where the workers are.
+    public func placeCaller() {
+        if let cpus { Processors.keepCaller(on: cpus) }
+    }
 
     /// Chunks finished since the start: the watchdog reads it.
     public var progress: UInt64 { shared.finished.load(ordering: .relaxed) }
@@ -183,8 +194,7 @@ private final class PoolState: @unchecked Sendable {
     }
 
     /// A worker's life.
-    func work(name: String) {
-        cl_set_thread_name(name)
+    func live() {
         while !stopping.load(ordering: .relaxed) {
             if performOne() { continue }
             waitForWork()
@@ -230,21 +240,4 @@ private func monotonicNanoseconds() -> UInt64 {
     var now = timespec()
     clock_gettime(CLOCK_MONOTONIC, &now)
     return UInt64(now.tv_sec) * 1_000_000_000 + UInt64(now.tv_nsec)
-}
-
-/// A function of this file, isolated to nothing: a thread closure formed in a `@MainActor` context dies with SIGILL.
-private func startWorker(_ shared: PoolState) -> pthread_t? {
-    var thread = pthread_t()
-    let context = Unmanaged.passRetained(shared)
-    let status = pthread_create(
-        &thread, nil,
-        { context in
-            Unmanaged<PoolState>.fromOpaque(context.unsafelyUnwrapped).takeRetainedValue().work(name: "compute")
-            return nil
-        }, context.toOpaque())
-    guard status == 0 else {
-        context.release()
-        return nil
-    }
-    return thread
 }

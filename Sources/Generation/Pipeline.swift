@@ -19,10 +19,18 @@ public final class Pipeline: FrameGenerator {
     /// Opens every model folder (one with a model.json) under `modelsDirectory`. A model that can't be opened does not keep
     /// the daemon from starting: `unavailableReason` says what is wrong with it.
     ///
+    /// - Parameters:
+    ///   - threads: that compute; nil is one for each CPU, 64 at most.
+    ///   - cpus: where they run, of `availableProcessors`; nil is the fastest ones when there are fewer threads than CPUs
+    ///     and these differ, else any.
     /// - Throws: `KernelLevelError` when `FILOSCOPE_KERNELS` asks for a level that this CPU does not have.
-    public init(modelsDirectory: String, threads: Int) throws {
+    public init(modelsDirectory: String, threads: Int? = nil, cpus: [Int]? = nil) throws {
         let forced = getenv(KernelLevel.environmentVariable).map { String(cString: $0) }
-        compute = Compute(level: try KernelLevel.selected(forced), pool: ThreadPool(threads: threads))
+        let available = Self.availableProcessors
+        let threads = threads ?? min(max((cpus ?? available).count, 1), 64)
+        let placement = Processors.placement(threads: threads, wanted: cpus, available: available)
+        compute = Compute(
+            level: try KernelLevel.selected(forced), pool: ThreadPool(threads: threads, cpus: placement))
         var generators: [VideoGenerator] = []
         var problems: [String] = []
         for folder in modelFolders(in: modelsDirectory) {
@@ -49,8 +57,11 @@ public final class Pipeline: FrameGenerator {
         self.problems = problems
     }
 
-    /// Processors this process may compute on.
-    public static var availableProcessors: Int { min(max(ThreadPool.availableCPUs, 1), 64) }
+    /// The numbers of the CPUs this process may compute on, ascending.
+    public static var availableProcessors: [Int] { Processors.available }
+
+    /// Threads that compute.
+    public var threads: Int { compute.pool.threads }
 
     /// What kept models from being opened, a line each, for the log.
     public let problems: [String]
@@ -103,6 +114,7 @@ public final class Pipeline: FrameGenerator {
         }
         return try computing.withLock { _ throws(GenerationError) in
             compute.setCancelled(false)
+            compute.pool.placeCaller()
             return try generator.generate(request, observer: observer)
         }
     }

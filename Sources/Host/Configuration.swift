@@ -8,6 +8,8 @@ public struct Configuration: Sendable, Equatable {
     public var models = "/usr/share/filoscope/models"
     /// Computing threads; `nil` is one for each processor this process may use.
     public var threads: Int?
+    /// The CPUs they run on, ascending; `nil` leaves the choice to the daemon.
+    public var cpus: [Int]?
     public var limits = Limits()
 
     public struct Limits: Sendable, Equatable {
@@ -30,7 +32,7 @@ public struct Configuration: Sendable, Equatable {
 public struct ConfigurationError: Error, Sendable, Equatable, CustomStringConvertible {
     public var description: String
 
-    init(_ description: String) { self.description = description }
+    public init(_ description: String) { self.description = description }
 }
 
 extension Configuration {
@@ -41,6 +43,7 @@ extension Configuration {
         public var state: String?
         public var models: String?
         public var threads: Int?
+        public var cpus: String?
 
         public init() {}
     }
@@ -77,6 +80,8 @@ extension Configuration {
         if let threads = flags.threads {
             configuration.threads = try checked(threads, "--threads", threadLimit)
         }
+        if let text = set(environment["FILOSCOPE_CPUS"]) { configuration.cpus = try list(text, "FILOSCOPE_CPUS") }
+        if let text = flags.cpus { configuration.cpus = try list(text, "--cpus") }
         for (name, path) in [("state", configuration.state), ("models", configuration.models)] where path.isEmpty {
             throw ConfigurationError("\(name): the path is empty")
         }
@@ -92,6 +97,19 @@ extension Configuration {
             throw ConfigurationError("\(name): \(value) is not in \(range.lowerBound)...\(range.upperBound)")
         }
         return value
+    }
+
+    /// `0-3,6` as `[0, 1, 2, 3, 6]`.
+    private static func list(_ text: String, _ name: String) throws(ConfigurationError) -> [Int] {
+        var cpus: Set<Int> = []
+        for part in text.split(separator: ",", omittingEmptySubsequences: false) {
+            let ends = part.split(separator: "-", maxSplits: 1, omittingEmptySubsequences: false).map { Int($0) }
+            guard let first = ends[0], let last = ends.count == 2 ? ends[1] : first, 0 <= first, first <= last,
+                last < 1024
+            else { throw ConfigurationError("\(name): '\(text)' is not a list of CPUs such as 4-7 or 0,2 (0...1023)") }
+            cpus.formUnion(first...last)
+        }
+        return cpus.sorted()
     }
 
     private mutating func apply(file bytes: [UInt8], path: String) throws(ConfigurationError) {
@@ -114,6 +132,7 @@ extension Configuration {
         models = file.models ?? models
         do {
             if let value = file.threads { threads = try Self.checked(value, "threads", Self.threadLimit) }
+            if let text = file.cpus { cpus = try Self.list(text, "cpus") }
             if let limits = file.limits { self.limits = try limits.checked() }
         } catch {
             throw ConfigurationError("\(path): \(error.description)")
@@ -125,9 +144,10 @@ extension Configuration {
         var state: String?
         var models: String?
         var threads: Int?
+        var cpus: String?
         var limits: FileLimits?
 
-        enum CodingKeys: String, CodingKey, CaseIterable { case listen, state, models, threads, limits }
+        enum CodingKeys: String, CodingKey, CaseIterable { case listen, state, models, threads, cpus, limits }
 
         init(from decoder: any Decoder) throws {
             try refuseUnknown(decoder, CodingKeys.allCases.map(\.rawValue))
@@ -136,6 +156,7 @@ extension Configuration {
             state = try container.decodeIfPresent(String.self, forKey: .state)
             models = try container.decodeIfPresent(String.self, forKey: .models)
             threads = try container.decodeIfPresent(Int.self, forKey: .threads)
+            cpus = try container.decodeIfPresent(String.self, forKey: .cpus)
             limits = try container.decodeIfPresent(FileLimits.self, forKey: .limits)
         }
     }

@@ -34,8 +34,13 @@ enum Daemon {
                 guard access(path, R_OK) == 0 else { throw Unreadable(reason: String(cString: strerror(errno))) }
                 return try Array(Data(contentsOf: URL(filePath: path)))
             })
-        let threads = configuration.threads ?? Pipeline.availableProcessors
-        let pipeline = try Pipeline(modelsDirectory: configuration.models, threads: threads)
+        let available = Pipeline.availableProcessors
+        if let missing = configuration.cpus?.first(where: { !available.contains($0) }) {
+            throw ConfigurationError("cpus: this process may not run on CPU \(missing); it may on \(available)")
+        }
+        let pipeline = try Pipeline(
+            modelsDirectory: configuration.models, threads: configuration.threads, cpus: configuration.cpus)
+        let threads = pipeline.threads
         for problem in pipeline.problems { journal.write(.warning, problem) }
 
         // A changed job wakes the teller of states; it looks for itself what there is to tell.

@@ -14,7 +14,8 @@ struct Filoscoped: ParsableCommand {
         abstract: "Makes videos from words for whoever connects to its socket.",
         discussion: """
             Without --listen it takes the socket that systemd hands over. What a flag does not say is taken from the
-            environment (FILOSCOPE_LISTEN, FILOSCOPE_STATE, FILOSCOPE_MODELS, FILOSCOPE_THREADS), then from the JSON5 file.
+            environment (FILOSCOPE_LISTEN, FILOSCOPE_STATE, FILOSCOPE_MODELS, FILOSCOPE_THREADS, FILOSCOPE_CPUS), then from
+            the JSON5 file.
             """,
         version: Daemon.version
     )
@@ -25,6 +26,9 @@ struct Filoscoped: ParsableCommand {
     @Option(help: ArgumentHelp("The folder of model folders.", valueName: "dir")) var models: String?
     @Option(help: ArgumentHelp("Threads that compute; default: one a processor.", valueName: "N")) var threads: Int?
 
+    @Option(help: ArgumentHelp("CPUs they run on, as 4-7 or 0,2; default: the fastest.", valueName: "list"))
+    var cpus: String?
+
     // Not an async command: the runtime would park the first thread with every signal let through, and SIGTERM would kill.
     func run() throws {
         Signals.prepare()
@@ -34,6 +38,7 @@ struct Filoscoped: ParsableCommand {
         flags.state = state
         flags.models = models
         flags.threads = threads
+        flags.cpus = cpus
         try waitForTask { [flags] in try await Daemon.run(flags: flags) }
     }
 }

@@ -170,7 +170,7 @@ func truncateFile(_ path: String, to byteCount: Int) -> Bool { truncate(path, by
         let count = cl_affinity(&cpus, 1024)
         #expect(count >= 1 && count == cl_affinity_count())
         #expect(cpus.prefix(Int(count)).allSatisfy { $0 >= 0 })
-        #expect(ThreadPool.availableCPUs == Int(count))
+        #expect(Processors.available.count == Int(count))
         #expect(cl_set_affinity([-1], 1) == -EINVAL)
     }
 }

@@ -1,6 +1,7 @@
 import Glibc
 import Synchronization
 import Testing
+import Threads
 
 @testable import Engine
 
@@ -150,4 +151,50 @@ func startThread(_ body: @escaping @Sendable () -> Void) -> pthread_t {
             return nil
         }, Unmanaged.passRetained(ThreadBody(body)).toOpaque())
     return thread
+}
+
+@Suite struct ProcessorsTests {
+    /// A board of four small CPUs and two big ones, as the kernel shows it.
+    private func board() throws -> String {
+        var template = Array("/tmp/filoscope-board-XXXXXX".utf8CString)
+        let root = String(cString: try #require(mkdtemp(&template)))
+        for (cpu, capacity) in [414, 414, 414, 414, 1024, 1024].enumerated() {
+            mkdir("\(root)/cpu\(cpu)", 0o700)
+            let file = try #require(fopen("\(root)/cpu\(cpu)/cpu_capacity", "w"))
+            fputs("\(capacity)\n", file)
+            fclose(file)
+        }
+        return root
+    }
+
+    @Test func fewThreadsGoToTheBigOnes() throws {
+        let root = try board()
+        let all = Array(0..<6)
+        #expect(Processors.placement(threads: 2, wanted: nil, available: all, root: root) == [4, 5])
+        #expect(Processors.placement(threads: 3, wanted: nil, available: all, root: root) == [0, 4, 5])
+        #expect(Processors.placement(threads: 6, wanted: nil, available: all, root: root) == nil)
+        #expect(Processors.placement(threads: 2, wanted: [1, 2], available: all, root: root) == [1, 2])
+        #expect(Processors.placement(threads: 2, wanted: nil, available: [0, 1, 2], root: root) == nil)
+    }
+
+    @Test func withoutCapacitiesAllAreEqual() {
+        #expect(Processors.placement(threads: 2, wanted: nil, available: [0, 1, 2], root: "/nonexistent") == nil)
+        #expect(Processors.fastest(2, of: [3, 1, 2], root: "/nonexistent") == [1, 2])
+    }
+
+    @Test func threadsStayWhereTheyArePut() throws {
+        let cpu = try #require(Processors.available.last)
+        let pool = ThreadPool(threads: 3, cpus: [cpu])
+        // A thread of its own, since the caller's place is changed.
+        let seen = Mutex<Set<Int>>([])
+        let thread = Thread("placed") {
+            pool.placeCaller()
+            pool.run(chunks: 64) { _ in
+                usleep(100)
+                for cpu in Processors.available { seen.withLock { _ = $0.insert(cpu) } }
+            }
+        }
+        try #require(thread).join()
+        #expect(seen.withLock { $0 } == [cpu])
+    }
 }

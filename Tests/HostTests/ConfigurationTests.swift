@@ -41,6 +41,19 @@ import Testing
         #expect(fromFlags.state == "/env" && fromFlags.models == "/file")
     }
 
+    @Test func cpusAreAList() throws {
+        #expect(try load(file: "{ cpus: '4-7' }").cpus == [4, 5, 6, 7])
+        #expect(try load(environment: ["FILOSCOPE_CPUS": "0,2,1-2"], file: "{ cpus: '9' }").cpus == [0, 1, 2])
+        var flags = Configuration.Flags()
+        flags.cpus = "3"
+        #expect(try load(flags: flags, environment: ["FILOSCOPE_CPUS": "0"]).cpus == [3])
+        for wrong in ["", ",", "1,", "a", "-1", "3-1", "0-1024", "1--2", "99999999999999999999", "0x1"] {
+            flags.cpus = wrong
+            #expect(failure(flags: flags).hasPrefix("--cpus: "), "\(wrong)")
+        }
+        #expect(failure(file: "{ cpus: [1] }").contains("cpus has the wrong type"))
+    }
+
     @Test func theFlagForTheFileComesBeforeTheEnvironments() throws {
         var flags = Configuration.Flags()
         flags.config = "/flag.json5"
