@@ -17,6 +17,8 @@ CALIBRATION_FILE = "calibration.safetensors"
 SAMPLES = 100_000  # of a tensor, kept for the search
 CLIPS = 24  # that scales are found on
 MEASURED_CLIPS = 8
+RANKING_CLIPS = 2
+CORRECTED = ", means corrected"
 _MAGIC = np.float32(12582912)  # 1.5 * 2^23: adding it rounds half to even
 
 
@@ -66,8 +68,9 @@ def to_bytes(values, quantization, low=None):
 class Runner:
     """Runs layers: int8 those in `quantizations` (name to scale and zero of what they take), float32 the others."""
 
-    def __init__(self, weights, quantizations=()):
+    def __init__(self, weights, quantizations=(), biases=()):
         self.weights, self.quantizations = weights, dict(quantizations)
+        self.biases = dict(biases)  # that stand for the weights' own where a layer is int8
         self._int8 = {}  # values and scale of weights, as rows
 
     def int8(self, name):
@@ -102,6 +105,7 @@ class Runner:
         values = x.values if past is None else np.concatenate([x.values, past.values], axis=3)
         rows, row_scale = self.int8(name)
         sums = convolve(values.astype(np.float64) - zero, rows.reshape(shape).astype(np.float64), stride)
+        bias = self.biases.get(name, bias)
         k = np.float32(1) / np.float32(target[0]) if target else np.float32(1)
         values = sums.astype(np.float32) * ((np.float32(scale) * row_scale) * k)
         if bias is not None:
@@ -134,6 +138,46 @@ class Observer(Runner):
         some = self._generator.choice(values.reshape(-1), min(values.size, SAMPLES // CLIPS))
         self.samples.setdefault(name, []).append(some)
         return super().float_layer(name, values, stride)
+
+
+class MeanError(Runner):
+    """Runs everything in float32 and finds for each layer what rounding its weights and its input does to its mean
+    output. Channels that carry constants are hit hardest: their error is the same everywhere."""
+
+    def __init__(self, weights, choices):
+        super().__init__(weights)
+        self.choices, self._taps = choices, {}
+
+    def float_layer(self, name, values, stride):
+        scale, zero = self.choices[name]
+        scale = np.float32(scale)
+        rounded = (np.clip(np.rint(values / scale) + zero, 0, 255) - zero) * scale
+        exact, near, count = self._taps.get(name, (0, 0, 0))
+        kernel, places = self.weights[f"{name}.weight"].shape[2], outputs_of(values.shape, stride)
+        self._taps[name] = (exact + tap_sums(values, kernel, stride), near + tap_sums(rounded, kernel, stride),
+                            count + places)
+        return super().float_layer(name, values, stride)
+
+    def bias(self, name):
+        """The layer's own, less that error."""
+        weight = self.weights[f"{name}.weight"].reshape(len(self.weights[f"{name}.weight"]), -1)
+        rows, scale = layout.quantize_rows(weight)
+        exact, near, count = self._taps[name]
+        mean = weight @ exact.reshape(-1) - (rows * scale[:, None].astype(np.float64)) @ near.reshape(-1)
+        return (mean / count + self.weights.get(f"{name}.bias", 0)).astype(np.float32)
+
+
+def outputs_of(shape, stride):
+    """Places that a convolution makes of [frames, height, width, channels]."""
+    return shape[0] * -(-shape[1] // stride) * -(-shape[2] // stride)
+
+
+def tap_sums(values, kernel, stride):
+    """[channels, kernel * kernel]: what each tap meets in all, the zeros around the image included."""
+    _, height, width, _ = values.shape
+    wide = np.pad(values, ((0, 0), (kernel // 2,) * 2, (kernel // 2,) * 2, (0, 0)))
+    return np.stack([wide[:, y:y + height:stride, x:x + width:stride].sum(axis=(0, 1, 2), dtype=np.float64)
+                     for y in range(kernel) for x in range(kernel)], axis=1)
 
 
 def memory_block(run, name, x, to):
@@ -269,10 +313,19 @@ class Part:
             low, high = observer.range[layer]
             self.choices["range"][layer] = quantization(low, high)
             self.choices["least error"][layer] = least_error(np.concatenate(observer.samples[layer]), low, high)
+        self.biases = {way: {} for way in self.choices}
+        for way, choice in list(self.choices.items()):
+            errors = MeanError(weights, choice)
+            for clip in calibrating:
+                run(clip, errors)
+            better = way + CORRECTED
+            self.choices[better] = choice
+            self.biases[better] = {layer: errors.bias(layer) for layer in layers}
 
-    def measure(self, quantizations):
-        runner = Runner(self.weights, quantizations)
-        values = [psnr(self._run(clip, runner), expected) for clip, expected in zip(self._measuring, self._expected)]
+    def measure(self, quantizations, biases, clips=None):
+        runner = Runner(self.weights, quantizations, biases)
+        values = [psnr(self._run(clip, runner), expected)
+                  for clip, expected in list(zip(self._measuring, self._expected))[:clips]]
         return Measure(float(np.mean(values)), min(values))
 
 
@@ -299,7 +352,7 @@ def parts(checkpoint, latents):
         # Latents are compared as the pictures that the float decoder makes of them; what it sees while it calibrates is
         # the encoder's alone.
         yield Part("encoder", weights, [name for name in named if name.startswith("encoder.")], *frames,
-                   lambda clip, run: encode(config, clip, run) if isinstance(run, Observer)
+                   lambda clip, run: encode(config, clip, run) if isinstance(run, (Observer, MeanError))
                    else decode(config, encode(config, clip, run), runner))
     normalised = [[(clip - mean) / std for clip in clips] for clips in (calibrating, measuring)]
     yield Part("preview", checkpoint.weights["preview.safetensors"], layers["preview.safetensors"], *normalised,
@@ -307,10 +360,10 @@ def parts(checkpoint, latents):
 
 
 def calibrate(checkpoint, latents, keep=lambda name: False, minimum=40.0, report=print):
-    """File name to {layer: (scale, zero)} for the layers that become int8, `keep` aside.
+    """File name to {layer: ((scale, zero), bias)} for the layers that become int8, `keep` aside.
 
-    Of two ways to choose scales the one with the better worst clip is taken. While that is below `minimum` dB, the layer
-    whose return to float32 gains most goes back.
+    Of several ways the one with the better worst clip is taken. While that is below `minimum` dB, layers go back to
+    float32, first the one that costs most by itself; whether its mean is corrected is then decided for each layer.
     """
     result = {"autoencoder.safetensors": {}, "preview.safetensors": {}}
     for part in parts(checkpoint, latents):
@@ -319,16 +372,29 @@ def calibrate(checkpoint, latents, keep=lambda name: False, minimum=40.0, report
             continue
         measured = {}
         for way, choice in part.choices.items():
-            measured[way] = part.measure({name: choice[name] for name in layers})
+            measured[way] = part.measure({name: choice[name] for name in layers}, part.biases[way])
             report(f"{part.name}: {len(layers)} convolutions int8, scales by {way}: {measured[way]}")
         way = max(measured, key=lambda way: measured[way].worst)
-        chosen, quality = {name: part.choices[way][name] for name in layers}, measured[way]
-        while quality.worst < minimum and chosen:
-            gains = {name: part.measure({other: value for other, value in chosen.items() if other != name})
-                     for name in chosen}
-            most = max(gains, key=lambda name: gains[name].worst)
-            del chosen[most]
-            quality = gains[most]
-            report(f"{part.name}: {most} stays float32: {quality}")
-        result["preview.safetensors" if part.name == "preview" else "autoencoder.safetensors"].update(chosen)
+        chosen, quality, biases = {name: part.choices[way][name] for name in layers}, measured[way], part.biases[way]
+        if quality.worst < minimum:
+            plain = way.removesuffix(CORRECTED)
+            alone, biases = {}, {}
+            for name in layers:
+                without, corrected = (part.measure({name: chosen[name]}, part.biases[kind], RANKING_CLIPS).worst
+                                      for kind in (plain, plain + CORRECTED))
+                alone[name] = max(without, corrected)
+                if corrected > without:
+                    biases[name] = part.biases[plain + CORRECTED][name]
+            order = sorted(layers, key=alone.get)
+            quality = part.measure(chosen, biases)
+            while quality.worst < minimum and chosen:
+                most = order.pop(0)
+                del chosen[most]
+                quality = part.measure(chosen, biases)
+                report(f"{part.name}: {most} (by itself {alone[most]:.2f} dB) stays float32: {quality}")
+        file = "preview.safetensors" if part.name == "preview" else "autoencoder.safetensors"
+        for name, value in chosen.items():
+            own = part.weights.get(f"{name}.bias")
+            own = np.zeros(len(part.weights[f"{name}.weight"]), np.float32) if own is None else own
+            result[file][name] = value, biases.get(name, own)
     return result

@@ -241,10 +241,12 @@ def write_int8_golden(folder, checkpoint, tensors, metadata):
     config, factor = description["autoencoder"], description["autoencoder"]["patch_size"]
     runners = {}
     folder.mkdir(parents=True, exist_ok=True)
-    for file, quantizations in found.items():
-        stored, _ = engine_tensors(networks(description)[file], checkpoint.weights[file], True, (), quantizations)
+    for file, layers in found.items():
+        stored, _ = engine_tensors(networks(description)[file], checkpoint.weights[file], True, (), layers)
         write_tensor_file(folder / file, stored, metadata)
-        runners[file] = calibration.Runner(checkpoint.weights[file], quantizations)
+        runners[file] = calibration.Runner(
+            checkpoint.weights[file], {name: quantization for name, (quantization, _) in layers.items()},
+            {name: bias for name, (_, bias) in layers.items()})
     decoder, drawer = runners["autoencoder.safetensors"], runners["preview.safetensors"]
     write_tensor_file(folder / "expected.safetensors", {
         "autoencoder.frames": shuffle(calibration.decode(config, latents, decoder), factor),

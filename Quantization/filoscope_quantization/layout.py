@@ -88,10 +88,9 @@ def convolution_int8(name, weight, bias, past, quantization):
         f"{name}.weight": np.ascontiguousarray(blocks.transpose(0, 4, 5, 2, 1, 3)),
         f"{name}.scale": pad_vector(scale, CHANNEL_MULTIPLE),
         f"{name}.sum": pad_vector(values.sum(axis=(1, 2, 3), dtype=np.int32), CHANNEL_MULTIPLE),
+        f"{name}.bias": pad_vector(bias, CHANNEL_MULTIPLE),
         f"{name}.input": np.array(quantization, np.float32),
     }
-    if bias is not None:
-        tensors[f"{name}.bias"] = pad_vector(bias, CHANNEL_MULTIPLE)
     return tensors
 
 

@@ -209,9 +209,9 @@ def validate_description(description, where):
             raise QuantizationError(f"{where}: generation.{name} is missing")
 
 
-def engine_tensors(layers, weights, quantize, keep_float=(), convolutions=()):
+def engine_tensors(layers, weights, quantize, keep_float=(), convolutions=None):
     """Tensors of one file as the engine wants them, and the layers that became int8. `convolutions` has what those
-    among them take, (scale, zero) by name."""
+    among them take, (scale, zero), and their bias, by name."""
     tensors, quantized = {}, []
     for layer in layers:
         name = layer.name
@@ -221,8 +221,9 @@ def engine_tensors(layers, weights, quantize, keep_float=(), convolutions=()):
         weight = weights[f"{name}.weight"]
         bias = weights[f"{name}.bias"] if layer.bias else None
         kept = not quantize or any(fnmatch.fnmatchcase(name, pattern) for pattern in keep_float)
-        if layer.kind is Kind.CONVOLUTION and name in convolutions and not kept:
-            tensors.update(layout.convolution_int8(name, weight, bias, layer.past, convolutions[name]))
+        if layer.kind is Kind.CONVOLUTION and name in (convolutions or {}) and not kept:
+            quantization, bias = convolutions[name]
+            tensors.update(layout.convolution_int8(name, weight, bias, layer.past, quantization))
             quantized.append(layer)
         elif layer.kind is Kind.CONVOLUTION:
             tensors.update(layout.convolution_float(name, weight, bias))

@@ -147,6 +147,22 @@ def test_bytes_reach_from_end_to_end_and_hold_0():
     assert scale > 7 / 255 and zero in (127, 128)
 
 
+@pytest.mark.parametrize("stride", [1, 2])
+def test_a_corrected_bias_takes_the_mean_error_away(stride):
+    generator = np.random.default_rng(8)
+    weights = {"a.weight": generator.standard_normal((5, 6, 3, 3)).astype(np.float32)}
+    x = (4 + 0.1 * generator.standard_normal((2, 7, 5, 6))).astype(np.float32)
+    x[..., 2] = 1.013  # a constant that falls between two bytes
+    quantization = (5 / 255, 0)
+    errors = calibration.MeanError(weights, {"a": quantization})
+    exact = errors("a", calibration.Map(x), stride=stride).values
+    means = []
+    for biases in ({}, {"a": errors.bias("a")}):
+        run = calibration.Runner(weights, {"a": quantization}, biases)
+        means.append((exact - run("a", run.take("a", x), stride=stride).values).mean(axis=(0, 1, 2)))
+    assert np.abs(means[0]).max() > 1e-2 and np.abs(means[1]).max() < 1e-4
+
+
 def test_the_emulated_layer_is_the_integers_sum():
     generator = np.random.default_rng(4)
     weights = {"a.weight": generator.standard_normal((5, 6, 3, 3)).astype(np.float32),

@@ -6,7 +6,8 @@ internal import CKernels
 /// Float: `name.weight` F32 [kernel, kernel, in + pastIn, out₁₆], `name.bias` F32 [out₁₆], where x₁₆ is x rounded up to a
 /// multiple of 16. Int8: `name.weight` I8 [out₁₆/8, kernel, kernel, (in₁₆ + pastIn₁₆)/8, 8, 8] (8 outputs × 8 inputs),
 /// `name.scale` F32, `name.sum` I32 and `name.bias` F32, each [out₁₆], and `name.input` F32 [2]: scale and zero of the
-/// bytes it takes, found by calibration.
+/// bytes it takes, found by calibration, which may also give a bias to a layer that has none in float32: it makes up for
+/// what rounding does to the mean.
 ///
 /// Unchecked: the pointers lead into the read-only map that `checkpoint` keeps.
 public struct Convolution: @unchecked Sendable {
@@ -73,7 +74,8 @@ public struct Convolution: @unchecked Sendable {
                     weight: weight.int8s,
                     scale: try checkpoint.tensor(name + ".scale", .f32, shape: [padded]).floats,
                     sum: try checkpoint.tensor(name + ".sum", .i32, shape: [padded]).int32s,
-                    bias: bias ? try checkpoint.tensor(name + ".bias", .f32, shape: [padded]).floats : nil,
+                    bias: bias || checkpoint.has(name + ".bias")
+                        ? try checkpoint.tensor(name + ".bias", .f32, shape: [padded]).floats : nil,
                     input: try Quantization(checkpoint, name + ".input")))
         } else {
             let shape = [kernel, kernel, inputs + pastInputs, padded]

@@ -6,6 +6,8 @@ struct FiloscopeBench: ParsableCommand {
         commandName: "filoscope-bench",
         abstract: "Measures and checks the engine, without a daemon.",
         version: "0.1.0",
-        subcommands: [Levels.self, Verify.self, ParityCheck.self, Render.self, Compare.self]
+        subcommands: [
+            Levels.self, Verify.self, ParityCheck.self, Render.self, Compare.self, Convolutions.self, Decode.self,
+        ]
     )
 }

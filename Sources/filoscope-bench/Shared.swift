@@ -76,6 +76,13 @@ func fixed(_ value: Double, _ digits: Int = 2) -> String {
     return "\((value * scale).rounded() / scale)"
 }
 
+/// Of all threads of this process: what others do on a shared machine does not count.
+func coreSeconds() -> Double {
+    var time = timespec()
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time)
+    return Double(time.tv_sec) + Double(time.tv_nsec) * 1e-9
+}
+
 func seconds() -> Double {
     var time = timespec()
     clock_gettime(CLOCK_MONOTONIC, &time)

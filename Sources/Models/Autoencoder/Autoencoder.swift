@@ -27,7 +27,7 @@ public struct Autoencoder: Sendable {
     }
 
     /// Modules are numbered as upstream's `nn.Sequential`, those without weights included.
-    init(_ checkpoint: Checkpoint, _ configuration: ModelDescription.Autoencoder) throws(CheckpointError) {
+    public init(_ checkpoint: Checkpoint, _ configuration: ModelDescription.Autoencoder) throws(CheckpointError) {
         let decoder = configuration.decoder
         self.configuration = configuration
         first = try Convolution(
@@ -56,6 +56,25 @@ public struct Autoencoder: Sendable {
         let pixels = configuration.imageChannels * configuration.patchSize * configuration.patchSize
         last = try Convolution(
             checkpoint, "decoder.\(index + 1)", in: decoder.widths[decoder.widths.count - 1], out: pixels, kernel: 3)
+    }
+
+    /// Multiplications and additions of the decoder's convolutions as the reference implementation does them: every
+    /// frame, also those that are thrown away, and frames made from pixels that are enlarged already.
+    public func operations(latentHeight: Int, latentWidth: Int, latentFrames: Int) -> Int {
+        var (height, width, frames) = (latentHeight, latentWidth, latentFrames)
+        var total = frames * first.operations(height: height, width: width)
+        for stage in stages {
+            for block in stage.blocks {
+                for layer in [block.first, block.second, block.third] {
+                    total += frames * layer.operations(height: height, width: width)
+                }
+            }
+            (height, width) = (height * stage.space, width * stage.space)
+            total += frames * stage.grow.operations(height: height, width: width)
+            frames *= stage.time
+            total += frames * stage.convolution.operations(height: height, width: width)
+        }
+        return total + frames * last.operations(height: height, width: width)
     }
 
     /// The picture's size for latents of this height and width.
