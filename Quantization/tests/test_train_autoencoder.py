@@ -13,7 +13,7 @@ def test_streaming_matches_whole():
     model = Autoencoder().eval()
     frames = torch.rand(1, 9, 3, 32, 32)
     latents = model.encode(frames)
-    assert latents.shape == (1, 3, 16, 8, 8)
+    assert latents.shape == (1, 3, model.config["latent_channels"], 8, 8)
     assert torch.allclose(latents, model.encode_streaming(frames), atol=1e-5)
     video = model.decode(latents)
     assert video.shape == frames.shape

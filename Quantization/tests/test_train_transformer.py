@@ -20,7 +20,7 @@ def test_exported_weights_match_diffusers():
     missing = theirs.load_state_dict(transformer.diffusers_state(ours), strict=True)
     assert not missing.missing_keys and not missing.unexpected_keys
 
-    x, text = torch.randn(2, 16, 5, 16, 16), torch.randn(2, 24, 384)
+    x, text = torch.randn(2, ours.config["in_channels"], 5, 16, 16), torch.randn(2, 24, 384)
     text[:, 9:] = 0
     sigma = torch.tensor([[0.7] * 5, [0, 0.3, 0.3, 0.3, 0]])
     tokens = (sigma * 1000)[:, :, None].expand(2, 5, 16).reshape(2, 80)

@@ -11,11 +11,11 @@ from torch import nn
 
 NANO = {
     "kind": "taehv",
-    "patch_size": 2,
+    "patch_size": 4,
     "image_channels": 3,
-    "latent_channels": 16,
-    "encoder": {"widths": [32, 64, 64], "blocks": [1, 2], "space": [2, 1], "time": [2, 2]},
-    "decoder": {"widths": [96, 64, 32, 32], "blocks": [2, 2, 1], "space": [1, 2, 1], "time": [2, 2, 1]},
+    "latent_channels": 24,
+    "encoder": {"widths": [64, 96, 96], "blocks": [1, 2], "space": [1, 1], "time": [2, 2]},
+    "decoder": {"widths": [96, 96, 64, 64], "blocks": [2, 2, 1], "space": [1, 1, 1], "time": [2, 2, 1]},
 }
 
 
@@ -186,3 +186,115 @@ class Autoencoder(nn.Module):
         last = self.decoder[-2]
         last.weight.data.mul_(0.3)
         last.bias.data.fill_(0.5)
+
+    @torch.no_grad()
+    def initialise_linear(self, clips, spread=0.5):
+        """Begin as principal components: of all linear codes of this size, the best one for `clips`.
+
+        Only for two halvings of time and no change of space after the patch. The components are rotated so that every
+        channel is equally strong: distances between latents are then those between pictures. What a ReLU would cut is
+        lifted by constants that ride along and are taken off at the end. `spread` is the latents' standard deviation.
+        """
+        encoder, decoder = self.config["encoder"], self.config["decoder"]
+        if self.time != 4 or any(s != 1 for s in encoder["space"] + decoder["space"]):
+            raise ValueError("a linear beginning needs time factor 4 and no change of space after the patch")
+        patch, channels = self.config["patch_size"], self.config["latent_channels"]
+        frames = torch.cat([clips[:, :1]] * 3 + [clips], 1)
+        pixels = F.pixel_unshuffle(frames.flatten(0, 1), patch)
+        size, side = pixels.shape[1], pixels.shape[-1]
+        blocks = pixels.view(len(clips), -1, 4 * size, side, side).permute(0, 1, 3, 4, 2).reshape(-1, 4 * size)
+        mean, basis = _principal(blocks, channels)
+        turn = torch.linalg.qr(torch.randn(channels, channels, generator=torch.Generator().manual_seed(0)))[0]
+        basis = basis @ turn
+        scale = spread / ((blocks - mean) @ basis).std()
+
+        for module in self.modules():
+            if isinstance(module, MemBlock):
+                module.conv[-1].weight.zero_()
+
+        # The encoder: each layer in turn keeps the principal components of what reaches it; the last is fitted.
+        x = frames.flatten(0, 1).contiguous(memory_format=torch.channels_last)
+        batch = len(clips)
+        for index, stage in enumerate(self.encoder):
+            following = self.encoder[index + 1] if index + 1 < len(self.encoder) else None
+            if isinstance(stage, MemBlock):
+                past = F.pad(x.view(batch, -1, *x.shape[1:]), (0, 0, 0, 0, 0, 0, 1, 0))[:, :-1].reshape(x.shape)
+                stage.conv[-1].bias += (-torch.quantile(x.flatten(2).transpose(0, 1).flatten(1)[:, ::7], 0.0005, 1)).clamp(min=0)
+                x = stage(x, past)
+                continue
+            if isinstance(stage, TPool):
+                pairs = _rows(x.reshape(-1, 2 * x.shape[1], *x.shape[2:]))
+                kept = min(stage.conv.out_channels - 8, pairs.shape[1])
+                stage.conv.weight[:kept, :, 0, 0] = _principal(pairs, kept)[1].T
+            elif isinstance(stage, nn.Conv2d) and following is None:
+                target = (blocks - mean) @ basis * scale
+                rows = torch.cat([_rows(x), torch.ones(len(target), 1)], 1)
+                fit = _fit(rows, target)
+                stage.weight.mul_(0.02)
+                stage.weight[:, :, 1, 1] = fit[:-1].T
+                stage.bias.copy_(fit[-1])
+            elif isinstance(stage, nn.Conv2d):
+                _pass(stage, min(stage.in_channels, stage.out_channels))
+            x = stage(x)
+
+        # The decoder: the code rides along, lifted, in one slot per frame; a one beside it carries the means.
+        lift = 3.0
+        convolutions = [m for m in self.decoder if isinstance(m, nn.Conv2d)]
+        grows = [m for m in self.decoder if isinstance(m, TGrow)]
+        slots = channels + 1
+        first = convolutions[0]
+        first.weight[:slots] = 0
+        first.weight[:channels, :, 1, 1] = torch.eye(channels)
+        first.bias[:channels], first.bias[channels] = lift, 1.0
+        width = grows[0].conv.in_channels
+        early = grows[0].conv.weight.view(2, width, width)
+        early[:, :2 * slots] = 0
+        for frame in range(2):
+            early[frame, frame * slots:(frame + 1) * slots, :slots] = torch.eye(slots)
+        _pass(convolutions[1], 2 * slots)
+        width = grows[1].conv.in_channels
+        late = grows[1].conv.weight.view(2, width, width)
+        late[:, :size] = 0
+        back = (basis / scale).view(4, size, channels)
+        for pair in range(2):
+            for frame in range(2):
+                matrix = back[2 * pair + frame]
+                late[frame, :size, pair * slots:pair * slots + channels] = matrix
+                late[frame, :size, pair * slots + channels] = mean.view(4, size)[2 * pair + frame] - matrix.sum(1) * lift
+        _pass(convolutions[2], size)
+        for grow in grows[2:]:
+            grow.conv.weight[:size, :, 0, 0] = torch.eye(*grow.conv.weight.shape[:2])[:size]
+        for convolution in convolutions[3:-1]:
+            _pass(convolution, size)
+        last = convolutions[-1]
+        last.weight.mul_(0.02)
+        last.weight[:, :, 1, 1] += torch.eye(*last.weight.shape[:2])
+        last.bias.zero_()
+
+
+def _rows(x):
+    """Channels last, one row per place."""
+    return x.permute(0, 2, 3, 1).flatten(0, 2)
+
+
+def _principal(rows, count):
+    """Mean and the first `count` principal directions [width, count]."""
+    mean = rows.mean(0)
+    centred = (rows - mean).double()
+    return mean, torch.linalg.eigh(centred.T @ centred)[1].flip(1)[:, :count].float()
+
+
+def _fit(rows, target):
+    """Least squares, in double."""
+    rows = rows.double()
+    ridge = 1e-6 * len(rows) * torch.eye(rows.shape[1], dtype=torch.double)
+    return torch.linalg.solve(rows.T @ rows + ridge, rows.T @ target.double()).float()
+
+
+def _pass(convolution, count):
+    """The first `count` channels go through unchanged; the others begin faint."""
+    convolution.weight.mul_(0.1)
+    convolution.weight[:count] = 0
+    if convolution.bias is not None:
+        convolution.bias[:count] = 0
+    convolution.weight[torch.arange(count), torch.arange(count), 1, 1] = 1

@@ -13,7 +13,7 @@ from . import data, generator
 from .autoencoder import Autoencoder
 from .text import TextEncoder
 
-PART, BATCH, CAPTIONS, SEED = 1024, 16, 24, 1000
+PART, BATCH, CAPTIONS, SEED = 1024, 16, 16, 1000
 
 
 def combination(labels):
@@ -63,7 +63,7 @@ def main():
         if os.path.exists(file):
             continue
         g = torch.Generator().manual_seed(SEED + number)
-        labels = world.labels(PART, g)
+        labels = world.trained_labels(PART, g)
         latents = []
         for some in labels.split(BATCH):
             with torch.no_grad():

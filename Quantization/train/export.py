@@ -51,7 +51,7 @@ def main():
     state = data.load(path("preview.pt"))
     if state is not None:
         preview.load_state_dict(state["model"])
-    statistics = data.load(path("statistics.pt")) or {"mean": torch.zeros(16), "std": torch.ones(16)}
+    statistics = data.load(path("statistics.pt")) or {name: torch.full((coder.config["latent_channels"],), value) for name, value in (("mean", 0.0), ("std", 1.0))}
 
     part = out + ".part"
     shutil.rmtree(part, ignore_errors=True)

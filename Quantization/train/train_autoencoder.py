@@ -8,11 +8,12 @@ import math
 import random
 
 import torch
+import torch.nn.functional as F
 
 from . import data, generator, sprites
 from .autoencoder import Autoencoder
 
-BATCH, CROP, FRAMES = 4, 32, 5
+BATCH, CROP, FRAMES = 8, 32, 5
 
 
 def held_out(names):
@@ -23,6 +24,32 @@ def held_out(names):
     return [i for i in order if names[i] not in mine][:100]
 
 
+class Orthogonal(torch.optim.Optimizer):
+    """Muon for convolutions: momentum whose matrix [outputs, inputs x taps] is made orthogonal, at AdamW's scale."""
+
+    def __init__(self, parameters, lr, momentum=0.95):
+        super().__init__(parameters, {"lr": lr, "momentum": momentum})
+
+    @torch.no_grad()
+    def step(self):
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p.grad is None:
+                    continue
+                state = self.state[p]
+                mean = state.setdefault("mean", torch.zeros_like(p))
+                mean.lerp_(p.grad, 1 - group["momentum"])
+                matrix = p.grad.lerp(mean, group["momentum"]).flatten(1)
+                tall = matrix.shape[0] > matrix.shape[1]
+                x = matrix.T if tall else matrix
+                x = x / (x.norm() + 1e-7)
+                for _ in range(5):
+                    square = x @ x.T
+                    x = 3.4445 * x + (-4.7750 * square + 2.0315 * square @ square) @ x
+                update = (x.T if tall else x) * 0.2 * max(matrix.shape) ** 0.5
+                p.add_(update.view_as(p), alpha=-group["lr"])
+
+
 @torch.no_grad()
 def reconstruct(model, clips):
     return torch.cat([model.decode(model.encode(part)) for part in clips.split(8)]).clamp(0, 1)
@@ -31,7 +58,8 @@ def reconstruct(model, clips):
 def main():
     parser = data.arguments(__doc__, minutes=25)
     parser.add_argument("--decoder", action="store_true", help="go on with the decoder alone")
-    parser.add_argument("--rate", type=float, default=1.5e-3)
+    parser.add_argument("--rate", type=float, default=1e-3)
+    parser.add_argument("--adam", dest="muon", action="store_false", help="AdamW for everything, no Muon")
     parser.add_argument("--last", type=float, default=0.03, help="the last learning rate, as a part of the first")
     options = parser.parse_args()
     path = data.start(options)
@@ -49,33 +77,42 @@ def main():
     test_own = world.render(world.labels(24, g), g)
 
     file = path("autoencoder-decoder.pt" if options.decoder else "autoencoder.pt")
-    model = Autoencoder().to(memory_format=torch.channels_last)
+    model = Autoencoder()
     parameters = list(model.decoder.parameters() if options.decoder else model.parameters())
-    optimizer = torch.optim.AdamW(parameters, lr=options.rate, betas=(0.9, 0.98), weight_decay=1e-4)
+    kernels = [p for p in parameters if p.ndim == 4 and options.muon]
+    rest = [p for p in parameters if p.ndim < 4 or not options.muon]
+    optimizers = [torch.optim.AdamW(rest, lr=options.rate, betas=(0.9, 0.98), weight_decay=1e-4)]
+    if kernels:
+        optimizers.append(Orthogonal(kernels, lr=options.rate))
     state = data.load(file)
     progress = data.Progress(options.minutes)
     g.manual_seed(0)
     steps = 0
     if state is not None:
         model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
+        for optimizer, kept in zip(optimizers, state["optimizers"]):
+            optimizer.load_state_dict(kept)
         progress = data.Progress(options.minutes, state["clips"], state["minutes"])
         steps = state["steps"]
         g.manual_seed(steps)
     elif options.decoder:
         model.load_state_dict(data.load(path("autoencoder.pt"))["model"])
+    else:
+        model.initialise_linear(torch.cat([wide.render(wide.labels(16, g), g) for _ in range(6)]))
+        print(f"linear: unseen sprites {data.psnr(reconstruct(model, test_unseen), test_unseen):.2f} dB", flush=True)
     model.encoder.requires_grad_(not options.decoder)
 
     def checkpoint():
-        data.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "clips": progress.clips,
+        data.save({"model": model.state_dict(), "optimizers": [optimizer.state_dict() for optimizer in optimizers], "clips": progress.clips,
                    "minutes": progress.elapsed, "steps": steps}, file)
 
     average, reported = None, progress.elapsed
     while progress.part < 1:
         cosine = 0.5 * (1 + math.cos(math.pi * progress.part))
-        rate = options.rate * min(1, (steps + 1) / 50) * (options.last + (1 - options.last) * cosine)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
+        rate = options.rate * min(1, (steps + 1) / 100) * (options.last + (1 - options.last) * cosine)
+        for optimizer in optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = rate
         source = own if rng.random() < 0.5 else wide
         clips = source.render(source.labels(BATCH, g), g, random_facing=True)
         top, side = rng.randrange(4, 29), rng.randrange(4, 29)
@@ -84,17 +121,18 @@ def main():
         with torch.set_grad_enabled(not options.decoder):
             latents = model.encode(clips)
         with torch.enable_grad():
-            output = model.decode(latents + 0.03 * torch.randn(latents.shape, generator=g))
+            output = model.decode(latents + 0.02 * torch.randn(latents.shape, generator=g))
         error = output - clips
         absolute = error.abs().mean()
         loss = (absolute + 4 * error.pow(2).mean()
                 + 0.5 * (error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()))
         if not options.decoder:
-            loss = loss + 1e-4 * latents.pow(2).mean()
-        optimizer.zero_grad()
+            loss = loss + 1e-4 * latents.pow(2).mean() + 0.01 * F.relu(latents.abs() - 2).mean()
+        model.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
+        for optimizer in optimizers:
+            optimizer.step()
         steps += 1
         average = absolute.item() if average is None else 0.98 * average + 0.02 * absolute.item()
         if progress.add(BATCH, l1=average, steps=steps) and progress.elapsed - reported > 3:

@@ -4,13 +4,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from . import cache_latents, data, generator
+from . import autoencoder, cache_latents, data, generator
 
 
 class Preview(nn.Module):
     """Three convolutions and a pixel shuffle: latent frame k -> video frame 4k, in 0..1."""
 
-    def __init__(self, channels=16, widths=(48, 48), scale=4):
+    def __init__(self, channels=autoencoder.NANO["latent_channels"], widths=(48, 48), scale=4):
         super().__init__()
         sizes = [channels, *widths, 3 * scale * scale]
         self.conv = nn.ModuleList([nn.Conv2d(a, b, 3, padding=1) for a, b in zip(sizes, sizes[1:])])
@@ -40,7 +40,7 @@ def main():
         """The first clips of a cached part: latent frames, and the frames they stand for, rendered again."""
         part = data.load(cache_latents.parts(path)[number])
         g = torch.Generator().manual_seed(cache_latents.SEED + number)
-        labels = world.labels(cache_latents.PART, g)
+        labels = world.trained_labels(cache_latents.PART, g)
         assert torch.equal(labels, part["labels"]), "the cache was made with another generator"
         video = torch.cat([world.render(some, g) for some in labels[:count].split(cache_latents.BATCH)])
         latents = part["latents"][:count].float().transpose(1, 2).flatten(0, 1)
@@ -60,7 +60,7 @@ def main():
             group["lr"] = 2e-3 * (1 - progress.part) + 2e-5
         some = torch.randint(len(latents), (32,), generator=g)
         # A guess half way is not a clean latent: some noise, so that previews of guesses stay calm.
-        guess = latents[some] + 0.1 * torch.randn(32, 16, 16, 16, generator=g)
+        guess = latents[some] + 0.1 * torch.randn(latents[some].shape, generator=g)
         error = model(guess) - frames[some]
         loss = error.abs().mean() + 4 * error.pow(2).mean()
         optimizer.zero_grad()

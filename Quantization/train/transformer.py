@@ -11,9 +11,12 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from . import autoencoder
+
 NANO = {
     "patch_size": [1, 4, 4], "num_attention_heads": 3, "attention_head_dim": 64,
-    "in_channels": 16, "out_channels": 16, "text_dim": 384, "freq_dim": 256, "ffn_dim": 768,
+    "in_channels": autoencoder.NANO["latent_channels"], "out_channels": autoencoder.NANO["latent_channels"],
+    "text_dim": 384, "freq_dim": 256, "ffn_dim": 768,
     "num_layers": 6, "cross_attn_norm": True, "qk_norm": "rms_norm_across_heads", "eps": 1e-6,
     "rope_max_seq_len": 1024,
 }
