@@ -168,9 +168,8 @@ def main():
         sigma = times(batch)[:, None].expand(batch, frames).masked_fill(known, 0)
         level = sigma[:, None, :, None, None]
         noisy = (1 - level) * x + level * torch.randn_like(x)
-        with torch.autocast("cpu", torch.bfloat16):
-            guess = model(noisy, sigma, text)
-        error = (guess.float() - x).pow(2).mean((1, 3, 4))
+        guess = model(noisy, sigma, text)
+        error = (guess - x).pow(2).mean((1, 3, 4))
         weight = (~known).float() / (sigma ** 2 + 0.1)
         loss = (error * weight).sum() / (~known).sum()
         for optimizer in optimizers_:
