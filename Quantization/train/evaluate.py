@@ -5,8 +5,9 @@ import random
 import torch
 from PIL import Image
 
-from . import data, generator, judge
+from . import data, generator, judge, measures
 from .autoencoder import Autoencoder
+from .daemon import Daemon
 from .sample import sample
 from .text import TextEncoder
 from .transformer import Transformer
@@ -54,66 +55,122 @@ class Nano:
 
 def report(name, right, out=print):
     subject, motion, place = (100 * right.mean(0)).tolist()
-    out(f"{name:44s} subject {subject:5.1f}  motion {motion:5.1f}  place {place:5.1f}  of {len(right)}", flush=True)
+    out(f"{name:52s} subject {subject:5.1f}  motion {motion:5.1f}  place {place:5.1f}  of {len(right)}", flush=True)
+
+
+def phrases(labels, rng, motions=generator.MOTIONS):
+    """One prompt for each row of labels, in the plainest order of words."""
+    result = []
+    for s, m, p in labels.tolist():
+        subject = rng.choice(generator.SUBJECTS[generator.NAMES[s]][0])
+        result.append(f"a {subject} {rng.choice(motions[generator.MOTION_NAMES[m]])} "
+                      f"{rng.choice(generator.PLACES[generator.PLACE_NAMES[p]])}")
+    return result
+
+
+def prompt_set(world, count, g, kept_from_training):
+    """Labels, every subject, motion and place about equally often; only combinations trained on, or only the others."""
+    labels = world.labels(40 * count, g)
+    labels = labels[generator.held_out(labels) == kept_from_training]
+    sizes = len(generator.NAMES), len(generator.MOTION_NAMES), len(generator.PLACE_NAMES)
+    seen = [torch.zeros(size) for size in sizes]
+    chosen = []
+    for row in labels.tolist():
+        if len(chosen) < count and all(seen[k][row[k]] <= seen[k].min() + 1 for k in range(3)):
+            chosen.append(row)
+            for k in range(3):
+                seen[k][row[k]] += 1
+    return torch.tensor(chosen)
 
 
 def main():
     parser = data.arguments(__doc__)
     parser.add_argument("--name", default="transformer")
-    parser.add_argument("--prompts", type=int, default=72)
+    parser.add_argument("--prompts", type=int, default=96)
     parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--steps", type=int, nargs="+", default=[16])
+    parser.add_argument("--steps", type=int, nargs="+", default=[12])
     parser.add_argument("--guidance", type=float, nargs="+", default=[2.5])
-    parser.add_argument("--all", action="store_true", help="also unseen wordings, given frames, reconstructions")
+    parser.add_argument("--all", action="store_true", help="also unseen wordings and combinations, given frames")
+    parser.add_argument("--daemon", metavar="FOLDER", nargs="?", const="", help="clips by the programs in FOLDER "
+                        "(default .build/release) from Models/, instead of by torch from checkpoints")
+    parser.add_argument("--models", help="the folder of model folders for --daemon")
     parser.add_argument("--sheet", default="sheet.png")
     options = parser.parse_args()
     path = data.start(options)
-    nano, jury, world = Nano(path, options.name), judge.load(path), generator.small_world(path("sprites"))
+    jury, world = judge.load(path), generator.small_world(path("sprites"))
     g, rng = torch.Generator().manual_seed(99), random.Random(99)
-    labels = world.labels(options.prompts, g)
-    # Every subject, motion and place equally often.
-    for column, count in enumerate((len(generator.NAMES), len(generator.MOTION_NAMES), len(generator.PLACE_NAMES))):
-        labels[:, column] = torch.arange(len(labels)).remainder(count)[torch.randperm(len(labels), generator=g)]
+    labels = prompt_set(world, options.prompts, g, False)
+    others = prompt_set(world, min(options.prompts, 96), g, True)
+    asked = phrases(labels, rng)
+    rendered = torch.cat([world.render(part, g) for part in labels.split(32)])
+    report("rendered clips (how good the judge is)", jury.right(rendered, labels))
 
-    def prompts(motions):
-        result = []
-        for s, m, p in labels.tolist():
-            subject = rng.choice(generator.SUBJECTS[generator.NAMES[s]][0])
-            result.append(f"a {subject} {rng.choice(motions[generator.MOTION_NAMES[m]])} "
-                          f"{rng.choice(generator.PLACES[generator.PLACE_NAMES[p]])}")
-        return result
+    if options.daemon is None:
+        nano = Nano(path, options.name)
+        print(f"trained on {nano.trained} clips")
+        latents = torch.cat([nano.encode(part) for part in rendered.split(8)])
+        made = nano.decode(latents)
+        report(f"the same through the autoencoder, {data.psnr(made, rendered):.2f} dB", jury.right(made, labels))
+        sheet(made[:12], path("sheet-reconstructions.png"))
+        everything(nano, options, path, jury, labels, others, asked, rng, rendered)
+        if options.all:
+            given(nano, options, jury, labels, asked, latents)
+        return
+    with Daemon(options.daemon or None, options.models) as daemon:
+        def engine(prompts, seed=0, steps=12, guidance=2.5):
+            return torch.stack([daemon(prompt, seed=seed * 1000 + i, steps=steps, guidance=guidance)
+                                for i, prompt in enumerate(prompts)])
+        everything(engine, options, path, jury, labels, others, asked, rng, rendered)
 
-    print(f"trained on {nano.trained} clips")
-    asked = prompts(generator.MOTIONS)
+
+def everything(make, options, path, jury, labels, others, asked, rng, rendered):
+    """The table and the sheet; `make(prompts, seed, steps=, guidance=)` gives clips."""
     first = None
     for steps in options.steps:
         for guidance in options.guidance:
-            right = []
+            right, clips = [], []
             for seed in range(options.seeds):
-                clips = nano(asked, seed, steps=steps, guidance=guidance)
-                right.append(jury.right(clips, labels))
-                first = clips if first is None else first
-            report(f"{steps} steps, guidance {guidance}", torch.cat(right))
-    sheet(first[:16], path(options.sheet))
-    for label, prompt in zip(right[0][:16].int().tolist(), asked):
-        print("  ", *label, prompt)
+                clips.append(make(asked, seed, steps=steps, guidance=guidance))
+                right.append(jury.right(clips[-1], labels))
+            report(f"{steps} steps, guidance {guidance}, {options.seeds} seeds", torch.cat(right))
+            if first is None:
+                first, verdicts = clips[0], right[0]
+                print(f"flicker {measures.flicker(torch.cat(clips)).mean():.3f} (rendered clips "
+                      f"{measures.flicker(rendered).mean():.3f}), off the intended track by "
+                      f"{100 * measures.track_error(first, rendered).mean():.1f} % of the height", flush=True)
+    sheet(first[:64], path(options.sheet))
+    with open(path(options.sheet + ".txt"), "w") as file:
+        for verdict, prompt in zip(verdicts.int().tolist(), asked):
+            file.write(f"{verdict} {prompt}\n")
     if not options.all:
         return
-
     common = {"steps": options.steps[0], "guidance": options.guidance[0]}
-    report("motions in words never seen", jury.right(nano(prompts(generator.UNSEEN_MOTIONS), 5, **common), labels))
-    real = torch.cat([world.render(part, g) for part in labels.split(32)])
-    latents = torch.cat([nano.encode(part) for part in real.split(8)])
-    made = nano.decode(latents)
-    report("rendered clips", jury.right(real, labels))
-    report(f"reconstructions ({data.psnr(made, real):.2f} dB)", jury.right(made, labels))
+    report("motions in words never seen", jury.right(make(phrases(labels, rng, generator.UNSEEN_MOTIONS), 5, **common),
+                                                     labels))
+    report("combinations never seen", jury.right(make(phrases(others, rng), 7, **common), others))
+    typed = [prompt.upper() if i % 2 else misspelt(prompt, rng) for i, prompt in enumerate(asked)]
+    report("in capitals, or with two letters of a word swapped", jury.right(make(typed, 8, **common), labels))
+
+
+def misspelt(prompt, rng):
+    """Two neighbouring letters inside a longer word of the motion or the place are swapped."""
+    words = prompt.split()
+    long = [i for i, word in enumerate(words) if len(word) > 5]
+    if long:
+        i = rng.choice(long)
+        at = rng.randrange(1, len(words[i]) - 2)
+        words[i] = words[i][:at] + words[i][at + 1] + words[i][at] + words[i][at + 2:]
+    return " ".join(words)
+
+
+def given(nano, options, jury, labels, asked, latents):
+    """With some latent frames known."""
     for name, frames in (("first frame given", [0]), ("first and last frame given", [0, 4]),
-                         ("first two latent frames given", [0, 1])):
+                         ("first two latent frames given", [0, 1]), ("last frame given", [4])):
         mask = torch.zeros(5, dtype=torch.bool)
         mask[frames] = True
-        clips = nano(asked, 6, known=latents, mask=mask, **common)
+        clips = nano(asked, 6, known=latents, mask=mask, steps=options.steps[0], guidance=options.guidance[0])
         report(name, jury.right(clips, labels))
-    sheet(made[:12], path("sheet-reconstructions.png"))
 
 
 if __name__ == "__main__":

@@ -43,16 +43,13 @@ class Clips:
 
 
 def known_frames(batch, frames):
-    """Which latent frames are given: mostly none, else first, last, both or the first few."""
+    """Which latent frames are given: mostly none, else first, last, both, the first few or the last few."""
     known = torch.zeros(batch, frames, dtype=torch.bool)
-    kind = torch.rand(batch)
-    first, last, both, some = (kind < 0.12), (kind >= 0.12) & (kind < 0.15), (kind >= 0.15) & (kind < 0.19), \
-        (kind >= 0.19) & (kind < 0.25)
-    known[first | both | some, 0] = True
-    known[last | both, -1] = True
-    count = torch.randint(2, min(MOST_KNOWN, frames - 1) + 1, (batch,))
-    known |= some[:, None] & (torch.arange(frames)[None] < count[:, None])
-    return known
+    kind = torch.bucketize(torch.rand(batch), torch.tensor([0.10, 0.14, 0.18, 0.23, 0.27]))
+    known[(kind == 0) | (kind == 2), 0] = True
+    known[(kind == 1) | (kind == 2), -1] = True
+    some = torch.arange(frames)[None] < torch.randint(2, min(MOST_KNOWN, frames - 1) + 1, (batch, 1))
+    return known | (some & (kind == 3)[:, None]) | (some.flip(1) & (kind == 4)[:, None])
 
 
 def times(batch):
