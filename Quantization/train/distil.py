@@ -1,0 +1,114 @@
+"""Distil the guided transformer to few steps without guidance.
+
+The student starts as the teacher. From a noisy latent at one of the student's times it must reach in one step, without
+guidance, where the teacher gets in two steps with it (progressive distillation over guided trajectories).
+"""
+
+import copy
+import math
+
+import torch
+
+from . import data
+from .sample import schedule
+from .train_transformer import Clips, known_frames, optimizers
+from .transformer import Transformer
+
+
+def clean(model, x, sigma, text, guidance):
+    if guidance == 1:
+        return model(x, sigma, text)
+    both = model(torch.cat([x, x]), torch.cat([sigma, sigma]), torch.cat([text, torch.zeros_like(text)]))
+    with_text, without = both.chunk(2)
+    return without + guidance * (with_text - without)
+
+
+@torch.no_grad()
+def target(teacher, x, text, now, after, known, guidance):
+    """The clean latent whose straight line from `x` at `now` passes where the teacher arrives at `after`."""
+    frames = x.shape[2]
+    middle = (now + after) / 2
+
+    def at(time):
+        return time[:, None].expand(-1, frames).masked_fill(known, 0)
+
+    def wide(time):
+        return time.view(-1, 1, 1, 1, 1)
+
+    still = known[:, None, :, None, None]
+    guess = clean(teacher, x, at(now), text, guidance)
+    y = torch.where(still, x, guess + (x - guess) * wide(middle / now))
+    guess = clean(teacher, y, at(middle), text, guidance)
+    y = guess + (y - guess) * wide(after / middle)
+    # y = goal + (x - goal) * after / now
+    part = wide(after / now)
+    return (y - part * x) / (1 - part)
+
+
+def main():
+    parser = data.arguments(__doc__, minutes=20)
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--rate", type=float, default=4e-4)
+    parser.add_argument("--steps", type=int, default=4, help="the student's steps")
+    parser.add_argument("--guidance", type=float, default=2.5, help="the teacher's")
+    options = parser.parse_args()
+    path = data.start(options)
+    origin = data.load(path("transformer.pt"))
+    teacher = Transformer(origin["config"]).eval()
+    teacher.load_state_dict(origin["ema"])
+    model, ema = copy.deepcopy(teacher).train(), copy.deepcopy(teacher)
+    optimizers_, _ = optimizers(model, options.rate, True)
+    progress, count = data.Progress(options.minutes), 0
+    state = data.load(path("distilled.pt"))
+    if state is not None:
+        model.load_state_dict(state["model"])
+        ema.load_state_dict(state["ema"])
+        progress, count = data.Progress(options.minutes, state["clips"], state["minutes"]), state["count"]
+    torch.manual_seed(count)
+    clips, captions = Clips(path), data.load(path("captions.pt"))["states"]
+    times = schedule(options.steps)
+    parameters = list(model.parameters())
+
+    def checkpoint():
+        data.save({"model": model.state_dict(), "ema": ema.state_dict(), "config": origin["config"], "count": count,
+                   "clips": progress.clips, "minutes": progress.elapsed, "guidance": options.guidance,
+                   "steps": options.steps}, path("distilled.pt"))
+
+    average, saved = None, progress.elapsed
+    while progress.part < 1:
+        rate = options.rate * min(1, (count + 1) / 30) * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * progress.part)))
+        for optimizer in optimizers_:
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+        some = torch.randint(len(clips.latents), (options.batch,))
+        x = clips.latents[some].float()
+        text = captions[clips.labels[some], torch.randint(captions.shape[1], (len(x),))].float()
+        known = known_frames(len(x), x.shape[2])
+        step = torch.randint(options.steps, (len(x),))
+        now, after = times[step], times[step + 1]
+        level = now[:, None].expand(-1, x.shape[2]).masked_fill(known, 0)
+        wide = level[:, None, :, None, None]
+        noisy = (1 - wide) * x + wide * torch.randn_like(x)
+        goal = target(teacher, noisy, text, now, after, known, options.guidance)
+        error = (model(noisy, level, text) - goal).pow(2).mean((1, 3, 4))
+        loss = (error * (~known)).sum() / (~known).sum()
+        for optimizer in optimizers_:
+            optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        for optimizer in optimizers_:
+            optimizer.step()
+        count += 1
+        with torch.no_grad():
+            torch._foreach_lerp_(list(ema.parameters()), parameters, 1 - min(0.99, (1 + count) / (10 + count)))
+        average = loss.item() if average is None else 0.98 * average + 0.02 * loss.item()
+        progress.add(len(x), loss=average, count=count, rate=rate)
+        if progress.elapsed - saved > 2:
+            saved = progress.elapsed
+            checkpoint()
+    checkpoint()
+    print(f"distilled: {progress.clips} clips, {count} steps, loss {average:.4f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
