@@ -42,6 +42,10 @@ format: ## rewrite sources in the house format
 parity: build ## compare the networks with the goldens of the reference implementations
 	$(BUILD)/filoscope-bench parity Tests/Goldens
 
+PYTHON ?= python3
+evaluate: build ## judge nano's own videos, made by the daemon (needs torch: Quantization/train/README.md)
+	cd Quantization && $(PYTHON) -m train.evaluate --daemon ../$(BUILD) --all --prompts 300 --seeds 3 --sheet evaluation.png
+
 install: build ## install under DESTDIR
 	@scripts/install.sh "$(BUILD)" "$(DESTDIR)" "$(PREFIX)"
 

@@ -44,3 +44,33 @@ def test_captions_are_deterministic_and_name_the_subject():
         text = generator.caption("automobile", "spin", "night", a)
         assert text == generator.caption("automobile", "spin", "night", b)
         assert any(name in text for name in generator.SUBJECTS["automobile"][0])
+
+
+def test_some_of_everything_is_held_out():
+    labels = torch.cartesian_prod(*(torch.arange(len(names)) for names in (
+        generator.NAMES, generator.MOTION_NAMES, generator.PLACE_NAMES)))
+    kept = generator.held_out(labels)
+    assert 0.04 < kept.float().mean() < 0.09
+    for column, names in enumerate((generator.NAMES, generator.MOTION_NAMES, generator.PLACE_NAMES)):
+        assert set(labels[kept][:, column].tolist()) == set(labels[~kept][:, column].tolist()) == set(range(len(names)))
+    world = generator.Generator(torch.ones(len(generator.NAMES), 4, 16, 16), height=32, width=32)
+    assert not generator.held_out(world.trained_labels(500, torch.Generator().manual_seed(0))).any()
+
+
+def test_the_tracks_of_motions_differ_and_stillness_does_not_flicker():
+    from train import measures
+
+    world = _world()
+    white = generator.PLACE_NAMES.index("white")
+
+    def clips(name, seed):
+        labels = torch.tensor([[0, generator.MOTION_NAMES.index(name), white]] * 4)
+        return world.render(labels, torch.Generator().manual_seed(seed))
+
+    same = measures.track_error(clips("right", 1), clips("right", 2))
+    other = measures.track_error(clips("right", 1), clips("left", 2))
+    assert (other > 3 * same).all()
+    still = clips("right", 1)[:, :1].expand(-1, 17, -1, -1, -1)
+    assert (measures.flicker(still) < 1e-6).all()
+    shaken = still + 0.1 * (torch.arange(17) % 2).view(1, -1, 1, 1, 1)
+    assert (measures.flicker(shaken) > 0.3).all()

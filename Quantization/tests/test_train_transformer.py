@@ -28,3 +28,54 @@ def test_exported_weights_match_diffusers():
         a, b = ours(x, sigma, text), theirs(x, tokens, text, return_dict=False)[0]
     assert b.std() > 0.1
     assert (a - b).abs().max() < 1e-4 * max(1, b.abs().max())
+
+
+def test_every_subset_of_known_frames_occurs():
+    from train.train_transformer import known_frames
+
+    torch.manual_seed(0)
+    seen = {tuple(row) for row in known_frames(5000, 5).int().tolist()}
+    for wanted in ((0,) * 5, (1, 0, 0, 0, 0), (0, 0, 0, 0, 1), (1, 0, 0, 0, 1), (1, 1, 0, 0, 0), (1, 1, 1, 1, 0),
+                   (0, 0, 0, 1, 1), (0, 1, 1, 1, 1)):
+        assert wanted in seen
+    assert (1,) * 5 not in seen
+
+
+def test_one_batch_can_be_learned_by_heart():
+    torch.manual_seed(0)
+    model = transformer.Transformer(dict(transformer.NANO, num_layers=2))
+    channels = model.config["in_channels"]
+    x, text, sigma = torch.randn(2, channels, 3, 8, 8), torch.randn(2, 24, 384), torch.tensor([[0.8] * 3, [0.3] * 3])
+    level = sigma[:, None, :, None, None]
+    noisy = (1 - level) * x + level * torch.randn_like(x)
+    optimizer, losses = torch.optim.AdamW(model.parameters(), 2e-3), []
+    for _ in range(60):
+        loss = (model(noisy, sigma, text) - x).pow(2).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.1 * losses[0]
+
+
+@torch.no_grad()
+def test_the_students_goal_lies_where_the_teacher_arrives():
+    from train.distil import target
+
+    torch.manual_seed(0)
+    x, goal = torch.randn(2, 4, 3, 2, 2), torch.randn(2, 4, 3, 2, 2)
+    known = torch.tensor([[True, False, False]] * 2)
+    now, after = torch.tensor([1.0, 0.5]), torch.tensor([0.7, 0.0])
+
+    # A teacher that is sure of its goal: two of its steps are one.
+    sure = target(lambda *_: goal, x, torch.zeros(2, 1, 1), now, after, known, 1)
+    assert torch.allclose(sure[:, :, 1:], goal[:, :, 1:], atol=1e-4)
+
+    # One that changes its mind after the first step: the goal lies between, by how far each step goes.
+    answers = [goal, -goal]
+    torn = target(lambda *_: answers.pop(0), x, torch.zeros(2, 1, 1), now, after, known, 1)
+    middle = (now + after) / 2
+    y = goal + (x - goal) * (middle / now).view(-1, 1, 1, 1, 1)
+    y = -goal + (y + goal) * (after / middle).view(-1, 1, 1, 1, 1)
+    part = (after / now).view(-1, 1, 1, 1, 1)
+    assert torch.allclose(torn[:, :, 1:], ((y - part * x) / (1 - part))[:, :, 1:], atol=1e-4)

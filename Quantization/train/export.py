@@ -26,7 +26,7 @@ def configuration(transformer_config, mean, std):
         "text": {"max_tokens": 24},
         "generation": {"prediction": "sample", "shift": SHIFT, "steps": STEPS, "guidance": GUIDANCE,
                        "fps": 8, "sizes": ["64x64"], "max_frames": 17},
-        "words": {"subjects": [names[0] for names, _ in generator.SUBJECTS.values()],
+        "words": {"subjects": {name: names for name, (names, _) in generator.SUBJECTS.items()},
                   "motions": generator.MOTIONS, "places": generator.PLACES},
     }
 
