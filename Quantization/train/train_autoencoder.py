@@ -56,9 +56,9 @@ def reconstruct(model, clips):
 
 
 def main():
-    parser = data.arguments(__doc__, minutes=25)
+    parser = data.arguments(__doc__, minutes=26)
     parser.add_argument("--decoder", action="store_true", help="go on with the decoder alone")
-    parser.add_argument("--rate", type=float, default=1e-3)
+    parser.add_argument("--rate", type=float, default=6e-4)
     parser.add_argument("--adam", dest="muon", action="store_false", help="AdamW for everything, no Muon")
     parser.add_argument("--last", type=float, default=0.03, help="the last learning rate, as a part of the first")
     options = parser.parse_args()
