@@ -208,10 +208,6 @@ class Autoencoder(nn.Module):
         basis = basis @ turn
         scale = spread / ((blocks - mean) @ basis).std()
 
-        for module in self.modules():
-            if isinstance(module, MemBlock):
-                module.conv[-1].weight.zero_()
-
         # The encoder: each layer in turn keeps the principal components of what reaches it; the last is fitted.
         x = frames.flatten(0, 1).contiguous(memory_format=torch.channels_last)
         batch = len(clips)
@@ -220,6 +216,7 @@ class Autoencoder(nn.Module):
             if isinstance(stage, MemBlock):
                 past = F.pad(x.view(batch, -1, *x.shape[1:]), (0, 0, 0, 0, 0, 0, 1, 0))[:, :-1].reshape(x.shape)
                 stage.conv[-1].bias += (-torch.quantile(x.flatten(2).transpose(0, 1).flatten(1)[:, ::7], 0.0005, 1)).clamp(min=0)
+                _wake(stage, x, past)
                 x = stage(x, past)
                 continue
             if isinstance(stage, TPool):
@@ -270,6 +267,24 @@ class Autoencoder(nn.Module):
         last.weight.mul_(0.02)
         last.weight[:, :, 1, 1] += torch.eye(*last.weight.shape[:2])
         last.bias.zero_()
+        self.wake_decoder(self.encode(clips))
+
+    @torch.no_grad()
+    def wake_decoder(self, latents, alive=0.01):
+        """Begins those memory blocks anew whose inner ReLUs give nothing: they add nothing at first, but can learn."""
+        batch = latents.shape[0]
+        x = latents.flatten(0, 1).contiguous(memory_format=torch.channels_last)
+        woken = 0
+        for stage in self.decoder:
+            if isinstance(stage, MemBlock):
+                past = F.pad(x.view(batch, -1, *x.shape[1:]), (0, 0, 0, 0, 0, 0, 1, 0))[:, :-1].reshape(x.shape)
+                if (stage.conv[:4](torch.cat([x, past], 1)) > 0).float().mean() < alive or not stage.conv[-1].weight.any():
+                    _wake(stage, x, past)
+                    woken += 1
+                x = stage(x, past)
+            else:
+                x = stage(x)
+        return woken
 
 
 def _rows(x):
@@ -289,6 +304,21 @@ def _fit(rows, target):
     rows = rows.double()
     ridge = 1e-6 * len(rows) * torch.eye(rows.shape[1], dtype=torch.double)
     return torch.linalg.solve(rows.T @ rows + ridge, rows.T @ target.double()).float()
+
+
+def _wake(block, x, past):
+    """Inner layers of mean 0 and deviation 1 over `x`, whatever its own mean: else lifted inputs leave ReLUs dead. The last
+    begins at 0, so that the block adds nothing."""
+    y = torch.cat([x, past], 1)
+    for convolution in (block.conv[0], block.conv[2]):
+        nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
+        convolution.bias.zero_()
+        y = convolution(y)
+        mean, deviation = y.mean((0, 2, 3)), y.std((0, 2, 3)) + 1e-3
+        convolution.weight /= deviation[:, None, None, None]
+        convolution.bias.copy_(-mean / deviation)
+        y = F.relu((y - mean[:, None, None]) / deviation[:, None, None])
+    block.conv[-1].weight.zero_()
 
 
 def _pass(convolution, count):

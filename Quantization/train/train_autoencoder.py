@@ -50,6 +50,21 @@ class Orthogonal(torch.optim.Optimizer):
                 p.add_(update.view_as(p), alpha=-group["lr"])
 
 
+def round_to_bytes(model):
+    """Lets training feel int8: what every convolution of `model` takes is rounded to 256 steps over its range."""
+    def rounded(_, inputs):
+        x, = inputs
+        with torch.no_grad():
+            low, high = x.min().clamp(max=0), x.max().clamp(min=0)
+            scale = ((high - low) / 255).clamp(min=1e-8)
+            error = torch.round(x / scale) * scale - x
+        return (x + error,)
+
+    for module in model.modules():
+        if isinstance(module, torch.nn.Conv2d):
+            module.register_forward_pre_hook(rounded)
+
+
 @torch.no_grad()
 def reconstruct(model, clips):
     return torch.cat([model.decode(model.encode(part)) for part in clips.split(8)]).clamp(0, 1)
@@ -97,10 +112,15 @@ def main():
         g.manual_seed(steps)
     elif options.decoder:
         model.load_state_dict(data.load(path("autoencoder.pt"))["model"])
+        with torch.no_grad():
+            woken = model.wake_decoder(model.encode(wide.render(wide.labels(16, g), g)))
+        print(f"{woken} memory blocks of the decoder begin anew", flush=True)
     else:
         model.initialise_linear(torch.cat([wide.render(wide.labels(16, g), g) for _ in range(6)]))
         print(f"linear: unseen sprites {data.psnr(reconstruct(model, test_unseen), test_unseen):.2f} dB", flush=True)
     model.encoder.requires_grad_(not options.decoder)
+    if options.decoder:
+        round_to_bytes(model.decoder)
 
     def checkpoint():
         data.save({"model": model.state_dict(), "optimizers": [optimizer.state_dict() for optimizer in optimizers], "clips": progress.clips,
