@@ -89,7 +89,7 @@ def main():
     parser.add_argument("--prompts", type=int, default=96)
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--steps", type=int, nargs="+", default=[12])
-    parser.add_argument("--guidance", type=float, nargs="+", default=[2.5])
+    parser.add_argument("--guidance", type=float, nargs="+", default=[1.5])
     parser.add_argument("--all", action="store_true", help="also unseen wordings and combinations, given frames")
     parser.add_argument("--daemon", metavar="FOLDER", nargs="?", const="", help="clips by the programs in FOLDER "
                         "(default .build/release) from Models/, instead of by torch from checkpoints")
@@ -117,7 +117,7 @@ def main():
             given(nano, options, jury, labels, asked, latents)
         return
     with Daemon(options.daemon or None, options.models) as daemon:
-        def engine(prompts, seed=0, steps=12, guidance=2.5):
+        def engine(prompts, seed=0, steps=12, guidance=1.5):
             return torch.stack([daemon(prompt, seed=seed * 1000 + i, steps=steps, guidance=guidance)
                                 for i, prompt in enumerate(prompts)])
         everything(engine, options, path, jury, labels, others, asked, rng, rendered)

@@ -11,13 +11,15 @@ from safetensors.torch import save_file
 from . import autoencoder, cache_latents, data, generator, transformer
 from .train_preview import Preview
 
-STEPS, GUIDANCE, SHIFT = 12, 2.5, 3.0
+STEPS, GUIDANCE, SHIFT = 12, 1.5, 3.0
 CALIBRATION_CLIPS = 64
 
 
 def configuration(transformer_config, mean, std):
     return {
         "name": "nano", "family": "wan",
+        "description": f"nano: one of {len(generator.SUBJECTS)} subjects, doing one of {len(generator.MOTIONS)} motions, "
+                       f"in one of {len(generator.PLACES)} places; 64x64, 17 frames",
         "licence": "Apache-2.0 (weights); glyph data OFL-1.1/Apache-2.0",
         "transformer": transformer_config,
         "autoencoder": autoencoder.NANO,
@@ -51,7 +53,9 @@ def main():
     state = data.load(path("preview.pt"))
     if state is not None:
         preview.load_state_dict(state["model"])
-    statistics = data.load(path("statistics.pt")) or {name: torch.full((coder.config["latent_channels"],), value) for name, value in (("mean", 0.0), ("std", 1.0))}
+    plain = {"mean": 0.0, "std": 1.0}
+    statistics = data.load(path("statistics.pt")) or {
+        name: torch.full((coder.config["latent_channels"],), value) for name, value in plain.items()}
 
     part = out + ".part"
     shutil.rmtree(part, ignore_errors=True)
