@@ -7,7 +7,7 @@ BUILD := .build/$(CONFIGURATION)
 # The programs carry the Swift runtime: they run where no toolchain is.
 SWIFT_BUILD := swift build -c $(CONFIGURATION) --static-swift-stdlib
 
-.PHONY: help deps build demo test quick-test lint format install parity clean evaluate cross counts
+.PHONY: help deps build demo test quick-test lint format install parity clean evaluate cross test-arm counts
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -26,6 +26,9 @@ test: deps ## everything that CI runs, minutes per stage printed
 
 cross: ## build for ARM boards (Debian 13) on an x86-64 machine, into .build-arm; fetches what that takes
 	@scripts/cross.sh
+
+test-arm: deps ## run the tests and whole jobs on emulated ARM CPUs, count the kernels' instructions
+	@scripts/test-arm.sh
 
 counts: ## take today's instruction counts as the ceilings of the kernels for ARM
 	@python3 Tests/InstructionCounts/counts.py --refresh

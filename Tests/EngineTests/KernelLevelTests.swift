@@ -1,6 +1,10 @@
+import Glibc
 import Testing
 
 @testable import Engine
+
+/// The level that whoever runs the tests on an emulated CPU knows it must choose.
+private let expectedLevel = getenv("FILOSCOPE_EXPECTED_KERNELS").map { String(cString: $0) }
 
 @Suite struct KernelLevelTests {
     @Test func listsWhatThisCPUHas() {
@@ -8,6 +12,11 @@ import Testing
         #expect(supported.first == .reference && supported.first?.name == "reference")
         #expect(supported.contains(.best))
         #expect(Set(supported.map(\.name)).count == supported.count)
+    }
+
+    @Test(.enabled(if: expectedLevel != nil, "FILOSCOPE_EXPECTED_KERNELS says nothing of this CPU"))
+    func choosesWhatThisCPUIsKnownToHave() {
+        #expect(KernelLevel.best.name == expectedLevel)
     }
 
     @Test func forcesALevel() throws {

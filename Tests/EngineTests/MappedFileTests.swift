@@ -40,7 +40,7 @@ func truncateFile(_ path: String, to byteCount: Int) -> Bool { truncate(path, by
     }
 
     /// A file that is cut while it is mapped ends the process with one line that names it.
-    @Test func namesTheFileThatWentAway() async throws {
+    @Test(.enabled(if: startsItself, emulated)) func namesTheFileThatWentAway() async throws {
         let result = try await #require(
             processExitsWith: .exitCode(CInt(CL_MAP_EXIT_STATUS)), observing: [\.standardErrorContent]
         ) {
@@ -62,7 +62,7 @@ func truncateFile(_ path: String, to byteCount: Int) -> Bool { truncate(path, by
     }
 
     /// On a thread of the pool too, where other signals are blocked.
-    @Test func namesTheFileFromTheComputeThreads() async throws {
+    @Test(.enabled(if: startsItself, emulated)) func namesTheFileFromTheComputeThreads() async throws {
         let result = try await #require(
             processExitsWith: .exitCode(CInt(CL_MAP_EXIT_STATUS)), observing: [\.standardErrorContent]
         ) {
@@ -83,7 +83,7 @@ func truncateFile(_ path: String, to byteCount: Int) -> Bool { truncate(path, by
         #expect(String(decoding: result.standardErrorContent, as: UTF8.self).contains("at offset 0;"))
     }
 
-    @Test func leavesOtherFaultsAlone() async throws {
+    @Test(.enabled(if: startsItself, emulated)) func leavesOtherFaultsAlone() async throws {
         let result = try await #require(
             processExitsWith: .signal(SIGBUS), observing: [\.standardErrorContent]
         ) {
@@ -101,7 +101,7 @@ func truncateFile(_ path: String, to byteCount: Int) -> Bool { truncate(path, by
         #expect(!String(decoding: result.standardErrorContent, as: UTF8.self).contains("model file"))
     }
 
-    @Test func diesOfASignalThatWasSent() async {
+    @Test(.enabled(if: startsItself, emulated)) func diesOfASignalThatWasSent() async {
         await #expect(processExitsWith: .signal(SIGBUS)) {
             var limit = rlimit(rlim_cur: 0, rlim_max: 0)
             setrlimit(__rlimit_resource_t(RLIMIT_CORE.rawValue), &limit)
@@ -116,7 +116,7 @@ func truncateFile(_ path: String, to byteCount: Int) -> Bool { truncate(path, by
         }
     }
 
-    @Test func limitsTheNumberOfMaps() async {
+    @Test(.enabled(if: startsItself, emulated)) func limitsTheNumberOfMaps() async {
         await #expect(processExitsWith: .success) {
             let path = "/tmp/filoscope-engine-many-\(getpid())"
             try makeFile(path, byteCount: 4096)

@@ -3,6 +3,10 @@ import Testing
 
 @testable import Engine
 
+/// Whether a test can run in a process of its own: not where this program runs in an emulator, whose system can't start it.
+let startsItself = getenv("FILOSCOPE_EMULATED") == nil
+let emulated: Comment = "an emulated program can't start itself again"
+
 /// SplitMix64 (Steele et al., OOPSLA'14): the same numbers for the same seed, on every run.
 struct SeededGenerator: RandomNumberGenerator {
     var state: UInt64

@@ -97,7 +97,7 @@ import Threads
     }
 
     /// A watched, idle process: the workers do not run at all.
-    @Test func sleepsWhileIdle() async {
+    @Test(.enabled(if: startsItself, emulated)) func sleepsWhileIdle() async {
         await #expect(processExitsWith: .success) {
             let pool = ThreadPool(threads: 4)
             pool.run(chunks: 100) { _ in usleep(10) }

@@ -37,8 +37,10 @@ import Video
         for (ending, bytes) in [("mp4", try MP4.write(frames, fps: 8)), ("y4m", try Y4M.write(frames, fps: 8))] {
             let back = try Tool.frames(bytes, ending)
             try #require(back.count == wide * high * 3 * 3)
-            let cut = (0..<3 * high).filter { $0 % high < height }.flatMap { line in
-                back[line * wide * 3..<(line * wide + width) * 3]
+            let lines = (0..<3 * high).filter { $0 % high < height }
+            let cut = lines.flatMap { (line: Int) -> ArraySlice<UInt8> in
+                let start = line * wide * 3
+                return back[start..<start + width * 3]
             }
             #expect(psnr(cut, frames.flatMap(\.pixels)) > 30, "\(ending)")
         }
