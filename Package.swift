@@ -24,7 +24,8 @@ let package = Package(
         .target(name: "Threads", dependencies: ["CLinux"], swiftSettings: strict),
         .target(name: "Engine", dependencies: ["CKernels", "CLinux", "Threads"], swiftSettings: strict),
         .target(name: "Models", dependencies: ["Engine", "Video"], swiftSettings: strict),
-        .target(name: "Generation", dependencies: ["Models", "Engine", "Jobs", "Video"], swiftSettings: strict),
+        .target(
+            name: "Generation", dependencies: ["Models", "Engine", "Jobs", "Video", "Threads"], swiftSettings: strict),
 
         // Pictures.
         .target(name: "Video", swiftSettings: strict),

@@ -27,7 +27,12 @@ only 'filoscoped|filoscope-bench' 'Generation'
 only 'Service|Generation|filoscoped|filoscope-bench' 'Jobs'
 only 'filoscoped' 'Host|Service'
 only 'filoscope' 'Client'
-only 'Engine|Jobs|Service|Host|filoscoped' 'Threads'
+only 'Engine|Generation|Jobs|Service|Host|filoscoped' 'Threads'
 only '-' 'Foundation'
+# The thread sanitizer does not see the calls of this lock and reports races where there are none.
+if grep -rnE '\bMutex[<(]' --include='*.swift' Sources Tests; then
+    echo "error: use Threads' Locked instead of Synchronization.Mutex"
+    failed=1
+fi
 [ "$failed" -eq 0 ] && echo "lint: clean"
 exit "$failed"

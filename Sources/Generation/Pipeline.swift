@@ -2,7 +2,7 @@ import Engine
 import Glibc
 import Jobs
 import Models
-import Synchronization
+import Threads
 import Video
 
 /// The models of a folder and the compute resources they share; the one implementation of `FrameGenerator`.
@@ -12,9 +12,9 @@ public final class Pipeline: FrameGenerator {
     private let generators: [VideoGenerator]
     private let resolvers: [RequestResolver]
     private let compute: Compute
-    private let computing = Mutex<Void>(())
+    private let computing = Locked<Void>(())
     private let unavailable: String?
-    private let verified: Mutex<Set<String>> = Mutex([])
+    private let verified = Locked<Set<String>>([])
 
     /// Opens every model folder (one with a model.json) under `modelsDirectory`. A model that can't be opened does not keep
     /// the daemon from starting: `unavailableReason` says what is wrong with it.

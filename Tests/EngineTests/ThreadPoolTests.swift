@@ -186,7 +186,7 @@ func startThread(_ body: @escaping @Sendable () -> Void) -> pthread_t {
         let cpu = try #require(Processors.available.last)
         let pool = ThreadPool(threads: 3, cpus: [cpu])
         // A thread of its own, since the caller's place is changed.
-        let seen = Mutex<Set<Int>>([])
+        let seen = Locked<Set<Int>>([])
         let thread = Thread("placed") {
             pool.placeCaller()
             pool.run(chunks: 64) { _ in

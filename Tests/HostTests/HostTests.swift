@@ -1,5 +1,4 @@
 import Glibc
-import Synchronization
 import Testing
 import Threads
 
@@ -57,7 +56,7 @@ import Threads
     private func signs(_ observations: [Watchdog.Observation?]) throws -> Int {
         struct Stuck: Error {}
         let shown = Monitor(0)
-        let alive = Mutex(0)
+        let alive = Locked(0)
         let watchdog = Watchdog(
             interval: .milliseconds(3),
             observe: {

@@ -1,6 +1,5 @@
 import FoundationEssentials
 import Glibc
-import Synchronization
 import Testing
 import Threads
 
@@ -13,8 +12,8 @@ private struct Failed: Error {}
 
 @Suite struct ThreadTests {
     @Test func runsItsBodyUnderItsName() throws {
-        let name = Mutex("")
-        let niceness = Mutex(Int32(-1))
+        let name = Locked("")
+        let niceness = Locked(Int32(-1))
         let thread = Thread("a thread", niceness: 19) {
             name.withLock { $0 = threadName() }
             niceness.withLock { $0 = getpriority(__priority_which_t(PRIO_PROCESS.rawValue), 0) }
@@ -35,7 +34,7 @@ private struct Failed: Error {}
 
     @Test func wakesWhoWaits() throws {
         let monitor = Monitor<[Int]>([])
-        let sum = Mutex(0)
+        let sum = Locked(0)
         let thread = Thread("reader") {
             for _ in 0..<1000 {
                 guard let next = monitor.wait({ $0.isEmpty ? nil : $0.removeFirst() }) else { return }
