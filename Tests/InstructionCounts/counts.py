@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Counts the instructions of the kernels for ARM and compares them with ceilings.
 
-usage: counts.py [--refresh]
+usage: counts.py [--refresh | --peers GGML XNNPACK]
 
 Every case of cases.tsv runs once on every kernel level in the emulator, with plugin.c inside. A count above its ceiling in
 ceilings.tsv fails, and so does a case without a ceiling or a ceiling without a case. --refresh writes the ceilings anew: 1 %
@@ -10,6 +10,9 @@ above today's counts; the commit that brings them says why.
 Counts are exact and the same on every machine, but they are not times. Of the loops that make at least nine tenths of a case
 llvm-mca says how many cycles a core's model takes, beside the least that its issue ports allow. Those are bounds too: caches,
 branches and what lies between the loops are not in them.
+
+--peers counts the int8 linears of two peers the same way, on the same shapes, from checkouts of theirs, beside ours.
+
 Exit status 69: the toolchain is unavailable, nothing was counted.
 """
 import pathlib
@@ -45,9 +48,45 @@ def build(folder):
     cross("run", "clang", "--target=aarch64-linux-gnu", f"--sysroot={sysroot}", "-fuse-ld=lld", "-static", "-std=gnu11", "-O3",
           "-Wall", "-Wextra", "-Werror", f"-I{ROOT}/Sources/CKernels/include", *sources, HERE / "program.c", "-lm",
           "-o", folder / "program")
+    build_plugin(folder)
+    return cross("run", "clang", "--version").splitlines()[0]
+
+
+def build_plugin(folder):
     run(["cc", "-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-fvisibility=hidden", HERE / "plugin.c",
          "-o", folder / "plugin.so"])
-    return cross("run", "clang", "--version").splitlines()[0]
+
+
+# Levels and what their functions may use: the compiler's option, XNNPACK's function and its file's ending.
+PEERS = {
+    "neon": ("armv8-a", "4x16", "neon_mlal_lane", "neon-mlal-lane"),
+    "dotprod": ("armv8.2-a+dotprod", "4x16c4", "neondot", "neondot"),
+    "i8mm": ("armv8.2-a+dotprod+i8mm", "4x16c8", "neoni8mm", "neoni8mm"),
+}
+
+
+def build_peers(folder, ggml, xnnpack):
+    sysroot = cross("path", "sysroot").strip()
+    # All that XNNPACK's header wants of another library.
+    (folder / "pthreadpool.h").write_text("typedef struct pthreadpool *pthreadpool_t;\n")
+    for level, (architecture, tile, kernel, ending) in PEERS.items():
+        options = ["--target=aarch64-linux-gnu", f"--sysroot={sysroot}", f"-march={architecture}", "-O3", "-DNDEBUG", "-w",
+                   "-ffunction-sections", "-D_GNU_SOURCE", f"-I{folder}"]
+        function = f"xnn_qd8_f32_qc8w_gemm_minmax_ukernel_{tile}__{kernel}"
+        objects = []
+        for source, *more in [
+            (HERE / "peers.c", "-std=gnu11", f"-I{xnnpack}", f"-I{xnnpack}/include", f"-DPEER_XNNPACK={function}",
+             f'-DPEER_LEVEL="{level}"'),
+            (f"{xnnpack}/src/qd8-f32-qc8w-gemm/gen/qd8-f32-qc8w-gemm-{tile}-minmax-{ending}.c", "-std=gnu11", f"-I{xnnpack}",
+             f"-I{xnnpack}/include"),
+            *((f"{ggml}/src/ggml-cpu/arch/arm/{name}", standard, f"-I{ggml}/include", f"-I{ggml}/src", f"-I{ggml}/src/ggml-cpu")
+              for name, standard in [("quants.c", "-std=gnu11"), ("repack.cpp", "-std=gnu++17")]),
+        ]:
+            objects.append(folder / f"{level}-{len(objects)}.o")
+            run([ROOT / "scripts/cross.sh", "run", "clang", *options, *more, "-c", source, "-o", objects[-1]], cwd=ROOT)
+        # What the functions that are counted do not use is left out, and what that would need is not missed.
+        cross("run", "clang", "--target=aarch64-linux-gnu", f"--sysroot={sysroot}", "-fuse-ld=lld", "-static", *objects,
+              "-Wl,--gc-sections,--unresolved-symbols=ignore-all", "-lm", "-o", folder / f"peers-{level}")
 
 
 class Tools:
@@ -80,10 +119,10 @@ class Case:
         return sum(self.symbols.values())
 
 
-def count(tools, folder):
+def count(tools, folder, program="program"):
     report = folder / "report"
     output = run(tools.command("qemu-aarch64", "-cpu", "max", "-plugin", f"{folder}/plugin.so,out={report}",
-                               folder / "program", HERE / "cases.tsv"))
+                               folder / program, HERE / "cases.tsv"))
     cases = [Case(line) for line in output.splitlines()]
     lines = [line.split() for line in report.read_text().splitlines()]
     if not cases or lines[-1] != ["complete", str(len(cases))]:
@@ -133,10 +172,13 @@ def cycles(tools, source, times, products):
     return found
 
 
-def show(tools, folder, cases):
+def heading():
     print("instructions by case; of 64 products: instructions, and the loops' cycles (least that issue allows) on a core's model")
     print(f"{'level':8} {'operation':16} {'numbers':18} {'instructions':>12} {'per 64':>7} {'loops':>5}  "
           + " ".join(f"{core:>15}" for core in CORES) + "  functions")
+
+
+def show(tools, program, cases):
     looked = False
     for case in cases:
         functions = sorted(case.symbols.items(), key=lambda item: -item[1])
@@ -144,7 +186,7 @@ def show(tools, folder, cases):
         rate, share, columns = "", "", [""] * len(CORES)
         if case.products:
             rate = f"{64 * case.total / case.products:.2f}"
-            source, times, part = loops(tools, folder / "program", case)
+            source, times, part = loops(tools, program, case)
             share = f"{part:.0%}"
             found = cycles(tools, source, times, case.products)
             columns = ["-" if found[core] is None else "{:.2f} ({:.2f})".format(*found[core]) for core in CORES]
@@ -194,14 +236,22 @@ def check(cases, compiler):
 
 
 def main():
-    if sys.argv[1:] not in ([], ["--refresh"]):
+    peers = sys.argv[2:] if sys.argv[1:2] == ["--peers"] and len(sys.argv) == 4 else None
+    if sys.argv[1:] not in ([], ["--refresh"]) and not peers:
         sys.exit(__doc__)
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         compiler = build(folder)
         tools = Tools()
         cases = count(tools, folder)
-        show(tools, folder, cases)
+        heading()
+        if peers:
+            show(tools, folder / "program", [case for case in cases if case.operation == "linear_i8"])
+            build_peers(folder, *(pathlib.Path(peer).resolve() for peer in peers))
+            for level in PEERS:
+                show(tools, folder / f"peers-{level}", count(tools, folder, f"peers-{level}"))
+            return
+        show(tools, folder / "program", cases)
         if "--refresh" in sys.argv:
             refresh(cases, compiler)
         else:
