@@ -429,10 +429,13 @@ static void dequantize_u8(const uint8_t *q, int32_t n, ck_quantization from, flo
     }
 }
 
-#define FK_TABLE(level_, linear_i8_, convolution_i8_) \
+/// `name` ends the names of the level's int8 kernels.
+#define FK_TABLE(level_, name) \
     { \
-        .level = level_, .quantize_rows = quantize_rows, .linear_i8 = linear_i8_, .linear_f32 = linear_f32, \
-        .attention_f32 = attention_f32, .convolution_f32 = convolution_f32, .convolution_i8 = convolution_i8_, \
+        .level = level_, .quantize_rows = quantize_rows, .linear_i8 = ck_linear_i8_##name, .linear_f32 = linear_f32, \
+        .attention_f32 = attention_f32, .attention_i8_center = ck_attention_i8_center_##name, \
+        .attention_i8_pack = ck_attention_i8_pack_##name, .attention_i8 = ck_attention_i8_##name, \
+        .convolution_f32 = convolution_f32, .convolution_i8 = ck_convolution_i8_##name, \
         .quantize_u8 = quantize_u8, .dequantize_u8 = dequantize_u8, .layer_norm = layer_norm, \
         .rms_norm = rms_norm, .rotary = rotary, .add_gated = add_gated, .activate = activate, \
         .soft_clamp = soft_clamp, .axpby = axpby, \

@@ -13,7 +13,7 @@ CK_TARGET_BEGIN(CK_AVX2)
 #include "float_kernels.inc.h"
 CK_TARGET_END
 
-const ck_kernels ck_kernels_avx2 = FK_TABLE(CK_LEVEL_AVX2, ck_linear_i8_avx2, ck_convolution_i8_avx2);
-const ck_kernels ck_kernels_vnni256 = FK_TABLE(CK_LEVEL_VNNI256, ck_linear_i8_vnni256, ck_convolution_i8_vnni256);
-const ck_kernels ck_kernels_avxvnni = FK_TABLE(CK_LEVEL_AVXVNNI, ck_linear_i8_avxvnni, ck_convolution_i8_avxvnni);
+const ck_kernels ck_kernels_avx2 = FK_TABLE(CK_LEVEL_AVX2, avx2);
+const ck_kernels ck_kernels_vnni256 = FK_TABLE(CK_LEVEL_VNNI256, vnni256);
+const ck_kernels ck_kernels_avxvnni = FK_TABLE(CK_LEVEL_AVXVNNI, avxvnni);
 #endif

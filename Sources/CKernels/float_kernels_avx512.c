@@ -13,5 +13,5 @@ CK_TARGET_BEGIN(CK_AVX512)
 #include "float_kernels.inc.h"
 CK_TARGET_END
 
-const ck_kernels ck_kernels_avx512vnni = FK_TABLE(CK_LEVEL_AVX512VNNI, ck_linear_i8_avx512vnni, ck_convolution_i8_avx512vnni);
+const ck_kernels ck_kernels_avx512vnni = FK_TABLE(CK_LEVEL_AVX512VNNI, avx512vnni);
 #endif

@@ -10,7 +10,7 @@
 #define FK_DIMS 2
 #include "float_kernels.inc.h"
 
-const ck_kernels ck_kernels_neon = FK_TABLE(CK_LEVEL_NEON, ck_linear_i8_neon, ck_convolution_i8_neon);
-const ck_kernels ck_kernels_neon_dotprod = FK_TABLE(CK_LEVEL_NEON_DOTPROD, ck_linear_i8_dotprod, ck_convolution_i8_dotprod);
-const ck_kernels ck_kernels_neon_i8mm = FK_TABLE(CK_LEVEL_NEON_I8MM, ck_linear_i8_i8mm, ck_convolution_i8_i8mm);
+const ck_kernels ck_kernels_neon = FK_TABLE(CK_LEVEL_NEON, neon);
+const ck_kernels ck_kernels_neon_dotprod = FK_TABLE(CK_LEVEL_NEON_DOTPROD, dotprod);
+const ck_kernels ck_kernels_neon_i8mm = FK_TABLE(CK_LEVEL_NEON_I8MM, i8mm);
 #endif

@@ -89,6 +89,47 @@ enum {
 #define CK_ROW_ZERO 7.52316385e-37f  // 2^-120: a row whose largest magnitude is below is quantized as zeros
 #define CK_ATTENTION_LOWEST -3.0e38f // the running maximum starts here, so that no difference is inf - inf
 
+// p = 255 exp(x), to 1/17 of a unit: (((x * CK_P_UNIT + CK_P_SHIFT)² + CK_P_OFFSET)²)²)²)² for x >= -6.9, below which
+// p rounds to 0. A least-maximum fit.
+#define CK_P_UNIT 0.0504861101f
+#define CK_P_SHIFT 0.873736203f
+#define CK_P_OFFSET 0.650452733f
+#define CK_P_LOWEST -0.348354161f   // -6.9 * CK_P_UNIT
+#define CK_P_PER_UNIT 19.8074272f    // 1 / CK_P_UNIT
+#define CK_ATTENTION_LIMIT 0x1p48f   // of q, k and v: products of three scales stay finite
+
+/// Where the parts of a head's prepared keys and values lie. k and v are in blocks of CK_ATTENTION_I8_BLOCK keys, the
+/// last rounded up to 16.
+typedef struct ck_prepared {
+    float *center_k;       // [head_dim], the mean key
+    float *center_v;       // [head_dim], the value of the smallest norm
+    float *key_scale;      // [padded]
+    float *key_bias;       // [padded] in CK_P_UNITs, -infinity for the padding
+    int32_t *key_start;    // [padded] -128 Σ k
+    float *value_scale;    // [blocks][head_dim]
+    int32_t *value_start;  // [blocks][head_dim] 128 Σ v
+    int8_t *k;
+    int8_t *v;
+} ck_prepared;
+
+CK_INLINE int32_t ck_padded_keys(int32_t keys) { return (keys + 15) / 16 * 16; }
+
+CK_INLINE ck_prepared ck_prepared_at(void *base, int32_t keys, int32_t head_dim) {
+    const size_t padded = (size_t)ck_padded_keys(keys), dim = (size_t)head_dim;
+    const size_t blocks = ((size_t)keys + CK_ATTENTION_I8_BLOCK - 1) / CK_ATTENTION_I8_BLOCK;
+    ck_prepared p;
+    p.center_k = (float *)base;
+    p.center_v = p.center_k + dim;
+    p.key_scale = p.center_v + dim;
+    p.key_bias = p.key_scale + padded;
+    p.key_start = (int32_t *)(p.key_bias + padded);
+    p.value_scale = (float *)(p.key_start + padded);
+    p.value_start = (int32_t *)(p.value_scale + blocks * dim);
+    p.k = (int8_t *)(p.value_start + blocks * dim);
+    p.v = p.k + padded * dim;
+    return p;
+}
+
 /// What the vector forms compute, one element at a time.
 float ck_activation_of(float x, ck_activation activation);
 
@@ -97,6 +138,15 @@ typedef void ck_linear_i8(const int8_t *q, const float *scale_x, int32_t rows, c
 
 typedef void ck_convolution_i8(const ck_convolution_i8_args *args, int32_t row_begin, int32_t row_end);
 
+typedef void ck_attention_i8_center(const ck_attention_i8_keys *keys);
+typedef void ck_attention_i8_pack(const ck_attention_i8_keys *keys, int32_t block_begin, int32_t block_end);
+typedef void ck_attention_i8(const ck_attention_i8_args *args);
+#define CK_ATTENTION_I8(name) \
+    ck_attention_i8_center ck_attention_i8_center_##name; \
+    ck_attention_i8_pack ck_attention_i8_pack_##name; \
+    ck_attention_i8 ck_attention_i8_##name
+
+CK_ATTENTION_I8(reference);
 extern const ck_kernels ck_kernels_reference;
 #if defined(__x86_64__)
 extern const ck_kernels ck_kernels_avx2;
@@ -106,12 +156,19 @@ extern const ck_kernels ck_kernels_avxvnni;
 ck_linear_i8 ck_linear_i8_avx2, ck_linear_i8_avx512vnni, ck_linear_i8_vnni256, ck_linear_i8_avxvnni;
 ck_convolution_i8 ck_convolution_i8_avx2, ck_convolution_i8_avx512vnni, ck_convolution_i8_vnni256,
     ck_convolution_i8_avxvnni;
+CK_ATTENTION_I8(avx2);
+CK_ATTENTION_I8(avx512vnni);
+CK_ATTENTION_I8(vnni256);
+CK_ATTENTION_I8(avxvnni);
 #elif defined(__aarch64__)
 extern const ck_kernels ck_kernels_neon;
 extern const ck_kernels ck_kernels_neon_dotprod;
 extern const ck_kernels ck_kernels_neon_i8mm;
 ck_linear_i8 ck_linear_i8_neon, ck_linear_i8_dotprod, ck_linear_i8_i8mm;
 ck_convolution_i8 ck_convolution_i8_neon, ck_convolution_i8_dotprod, ck_convolution_i8_i8mm;
+CK_ATTENTION_I8(neon);
+CK_ATTENTION_I8(dotprod);
+CK_ATTENTION_I8(i8mm);
 #endif
 
 #endif

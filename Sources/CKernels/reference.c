@@ -1,28 +1,5 @@
 // The reference: what every level must give, bit for bit. Plain loops; reductions run in 16 virtual lanes.
-#include "internal.h"
-
-// Element i of a reduction is added to lane i % 16, in ascending order; then the lanes are added as a tree.
-static float tree(const float lanes[16]) {
-    float s[16];
-    for (int i = 0; i < 16; i++) s[i] = lanes[i];
-    for (int width = 8; width > 0; width /= 2)
-        for (int i = 0; i < width; i++) s[i] = s[i] + s[i + width];
-    return s[0];
-}
-
-static float dot(const float *a, const float *b, int32_t n) {
-    float lanes[16] = {0};
-    for (int32_t i = 0; i < n; i++) lanes[i % 16] = lanes[i % 16] + a[i] * b[i];
-    return tree(lanes);
-}
-
-static int8_t quantized(float x, float inverse) {
-    float v = x == x ? x : 0.0f;
-    v = v * inverse;
-    v = v > -127.0f ? v : -127.0f;
-    v = v < 127.0f ? v : 127.0f;
-    return (int8_t)(int32_t)((v + CK_MAGIC) - CK_MAGIC);
-}
+#include "reference.inc.h"
 
 static void quantize_rows(const float *x, size_t stride_x, int32_t rows, int32_t in, int8_t *q, float *scale) {
     const int32_t padded = (in + 15) / 16 * 16;
@@ -246,6 +223,9 @@ const ck_kernels ck_kernels_reference = {
     .linear_i8 = linear_i8,
     .linear_f32 = linear_f32,
     .attention_f32 = attention_f32,
+    .attention_i8_center = ck_attention_i8_center_reference,
+    .attention_i8_pack = ck_attention_i8_pack_reference,
+    .attention_i8 = ck_attention_i8_reference,
     .convolution_f32 = convolution_f32,
     .convolution_i8 = convolution_i8,
     .quantize_u8 = quantize_u8,

@@ -23,6 +23,7 @@ static long run(ck_level level, uint64_t seed) {
     test_linear_i8(&t);
     test_linear_f32(&t);
     test_attention(&t);
+    test_attention_i8(&t);
     test_convolution(&t);
     test_convolution_i8(&t);
     test_rows(&t);

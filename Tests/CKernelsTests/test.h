@@ -50,6 +50,7 @@ void test_quantize(test *t);
 void test_linear_i8(test *t);
 void test_linear_f32(test *t);
 void test_attention(test *t);
+void test_attention_i8(test *t);
 void test_convolution(test *t);
 void test_convolution_i8(test *t);
 void test_rows(test *t);

@@ -98,6 +98,29 @@ void time_level(const ck_kernels *k) {
         TIME("attention 320 x 320, head_dim 64", 4.0 * 320 * 320 * 64, k->attention_f32(&a));
         free(q), free(keys), free(v), free(out);
     }
+    static const int32_t attentions[][3] = {{320, 320, 64}, {80, 80, 64}, {320, 24, 64}, {192, 4000, 128}};
+    for (size_t i = 0; i < (slow ? 2 : sizeof attentions / sizeof *attentions); i++) {
+        const int32_t queries = attentions[i][0], keys = attentions[i][1], dim = attentions[i][2];
+        float *q = floats((size_t)(queries * dim)), *k_ = floats((size_t)(keys * dim));
+        float *v = floats((size_t)(keys * dim) + 1), *out = floats((size_t)(queries * dim));
+        void *prepared = aligned_alloc(64, ck_attention_i8_bytes(keys, dim));
+        if (prepared == NULL) exit(2);
+        const ck_attention_i8_keys a = {.k = k_, .v = v, .prepared = prepared, .keys = keys, .head_dim = dim,
+                                        .stride_k = dim, .stride_v = dim};
+        const ck_attention_i8_args b = {.q = q, .out = out, .prepared = prepared, .queries = queries, .keys = keys,
+                                        .head_dim = dim, .stride_q = dim, .stride_out = dim, .scale = 0.125f};
+        const ck_attention_f32_args c = {.q = q, .k = k_, .v = v, .out = out, .queries = queries, .keys = keys,
+                                         .head_dim = dim, .stride_q = dim, .stride_k = dim, .stride_v = dim,
+                                         .stride_out = dim, .scale = 0.125f};
+        const double operations = 4.0 * queries * keys * dim;
+        const int32_t blocks = (keys + CK_ATTENTION_I8_BLOCK - 1) / CK_ATTENTION_I8_BLOCK;
+        printf(" %d queries, %d keys, head_dim %d\n", queries, keys, dim);
+        TIME("attention_f32", operations, k->attention_f32(&c));
+        TIME("attention_i8 preparation (bytes)", 8.0 * keys * dim,
+             (k->attention_i8_center(&a), k->attention_i8_pack(&a, 0, blocks)));
+        TIME("attention_i8", operations, k->attention_i8(&b));
+        free(q), free(k_), free(v), free(out), free(prepared);
+    }
     static const int32_t convolutions[][4] = {{16, 96, 96, 0}, {32, 64, 64, 0}, {32, 64, 32, 32}, {64, 32, 32, 0},
                                               {64, 32, 12, 0}};  // size, in, out, in2
     for (size_t i = 0; i < (slow ? 1 : sizeof convolutions / sizeof *convolutions); i++) {

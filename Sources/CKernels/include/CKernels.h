@@ -68,6 +68,33 @@ typedef struct ck_attention_f32_args {
     float scale;            // of the scores, 1/sqrt(head_dim)
 } ck_attention_f32_args;
 
+enum {
+    CK_ATTENTION_I8_BLOCK = 64,   // keys that share a softmax maximum and the scales of their values
+};
+
+/// The keys and values of one head for int8 attention, and where they are kept prepared.
+typedef struct ck_attention_i8_keys {
+    const float *k;         // [keys, stride_k], head_dim used
+    const float *v;         // [keys, stride_v]
+    const float *key_bias;  // [keys] added to the scores, or NULL
+    void *prepared;         // ck_attention_i8_bytes(keys, head_dim) bytes, 64-byte aligned; each level has its own layout
+    int32_t keys, head_dim;        // head_dim: a multiple of 16, at most 256
+    int32_t stride_k, stride_v;    // in floats
+} ck_attention_i8_keys;
+
+/// Attention of some query rows of one head against prepared keys.
+typedef struct ck_attention_i8_args {
+    const float *q;         // [queries, stride_q], head_dim used
+    float *out;             // [queries, stride_out]
+    const void *prepared;   // by the same level, for the same keys and head_dim
+    int32_t queries, keys, head_dim;
+    int32_t stride_q, stride_out;  // in floats
+    float scale;            // of the scores, 1/sqrt(head_dim)
+} ck_attention_i8_args;
+
+/// Bytes of the prepared keys and values of one head, the same on every level; a multiple of 64.
+size_t ck_attention_i8_bytes(int32_t keys, int32_t head_dim);
+
 /// A convolution over one image, channels last, zero padding (kh/2, kw/2), square stride.
 /// weight is [kh][kw][in + in2][out_padded] (in2 counts only with input2), out_padded = out rounded up to
 /// 16; bias is [out_padded] or NULL.
@@ -148,6 +175,14 @@ typedef struct ck_kernels {
     /// Softmax attention in float32, online over blocks of 64 keys, nothing of size queries*keys beyond one block.
     /// A query all of whose scores are -infinity, or without keys, gives zeros.
     void (*attention_f32)(const ck_attention_f32_args *args);
+
+    /// Softmax attention in int8, in the manner of SageAttention (Zhang et al., 2024): docs/kernels.md has the
+    /// definition. Three calls: `center` once for a head, then `pack` for blocks block_begin..<block_end of
+    /// CK_ATTENTION_I8_BLOCK keys, in any portions, then any number of calls of `attention_i8`.
+    /// NaNs count as 0 and values beyond 2^48 as that. A query all of whose scores are -infinity gives zeros.
+    void (*attention_i8_center)(const ck_attention_i8_keys *keys);
+    void (*attention_i8_pack)(const ck_attention_i8_keys *keys, int32_t block_begin, int32_t block_end);
+    void (*attention_i8)(const ck_attention_i8_args *args);
 
     /// Output rows row_begin..<row_end of the convolution.
     void (*convolution_f32)(const ck_convolution_f32_args *args, int32_t row_begin, int32_t row_end);

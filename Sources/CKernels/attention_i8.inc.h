@@ -1,0 +1,358 @@
+// int8 attention, written once; each including file compiles it for one instruction set. Include inside
+// CK_TARGET_BEGIN after defining
+//   AI_NAME(f)   the level's name appended to f
+//   AI_ROWS      queries of a tile; divides 24
+//   AI_COLUMNS, AI_STEP   the layout of k and v: groups of AI_COLUMNS keys (channels) x AI_STEP successive channels (keys)
+//   AI_UNSIGNED  1: the left factor of a product is unsigned, q + 128 and p; 0: signed, q and p - 128
+// and a function
+//   products(left, stride, right, steps, columns, start, sums, stride_sums)
+//     sums[r][c] = start[c] (or 0) + left[r] . right[c] for AI_ROWS rows and `columns` columns, a multiple of 16;
+//     a row has steps * AI_STEP bytes, a multiple of 16. right is as packed, in -127...127.
+#include "vector.inc.h"
+
+typedef uint32_t u32x16 __attribute__((vector_size(64)));
+
+enum {
+    AI_PASS = 24,  // queries that go over a block of keys while it, and their sums, are in the L1 cache
+    AI_GROUP = 2 * AI_ROWS,  // queries whose softmax is computed together
+    AI_TILE_BYTES = AI_COLUMNS * AI_STEP,
+    AI_VECTORS = CK_ATTENTION_I8_BLOCK / 16,
+};
+_Static_assert(AI_PASS % AI_GROUP == 0 && 16 % AI_COLUMNS == 0 && AI_GROUP <= 16, "tiles fill what holds them");
+
+static void products(const uint8_t *left, size_t stride, const int8_t *right, int32_t steps, int32_t columns,
+                     const int32_t *start, int32_t *sums, size_t stride_sums);
+
+void AI_NAME(ck_attention_i8_center)(const ck_attention_i8_keys *a) {
+    const ck_prepared p = ck_prepared_at(a->prepared, a->keys, a->head_dim);
+    const int32_t dim = a->head_dim;
+    float lanes[16][CK_HEAD_DIM_MAX];
+    for (int lane = 0; lane < 16; lane++) memset(lanes[lane], 0, (size_t)dim * sizeof(float));
+    float smallest = __builtin_inff();
+    memset(p.center_v, 0, (size_t)dim * sizeof(float));
+    for (int32_t j = 0; j < a->keys; j++) {
+        const float *k = a->k + (size_t)j * (size_t)a->stride_k, *v = a->v + (size_t)j * (size_t)a->stride_v;
+        float *lane = lanes[j % 16];
+        f32x16 squares = {0};
+        for (int32_t d = 0; d < dim; d += 16) {
+            store(lane + d, load(lane + d) + load(k + d));
+            squares = squares + load(v + d) * load(v + d);
+        }
+        const float norm = tree(squares);
+        if (!(norm < smallest)) continue;
+        smallest = norm;
+        memcpy(p.center_v, v, (size_t)dim * sizeof(float));
+    }
+    for (int width = 8; width > 0; width /= 2)
+        for (int lane = 0; lane < width; lane++)
+            for (int32_t d = 0; d < dim; d += 16) store(lanes[lane] + d, load(lanes[lane] + d) + load(lanes[lane + width] + d));
+    for (int32_t d = 0; d < dim; d += 16) {
+        const f32x16 mean = load(lanes[0] + d) / (float)a->keys;
+        store(p.center_k + d, choose(magnitude(mean) <= CK_FLOAT_MAX, mean, splat(0.0f)));
+    }
+}
+
+CK_INLINE float largest_lane(f32x16 maxima) {
+    float largest = 0.0f;
+    for (int i = 0; i < 16; i++) largest = maxima[i] > largest ? maxima[i] : largest;
+    return largest;
+}
+
+CK_INLINE f32x16 limited(f32x16 largest) {
+    const f32x16 l = choose(largest < CK_ATTENTION_LIMIT, largest, splat(CK_ATTENTION_LIMIT));
+    return choose(l < CK_ROW_ZERO, splat(0.0f), l);
+}
+
+CK_INLINE f32x16 inverse_of(f32x16 largest) { return choose(largest == 0.0f, splat(0.0f), 127.0f / largest); }
+
+CK_INLINE i8x16 quantized(f32x16 x, f32x16 inverse) {
+    f32x16 v = choose(x == x, x, splat(0.0f)) * inverse;
+    v = larger(v, splat(-127.0f));
+    v = choose(v < 127.0f, v, splat(127.0f));
+    return __builtin_convertvector(as_int(v + CK_MAGIC) - CK_MAGIC_BITS, i8x16);
+}
+
+/// Quantizes x - center (or x) and returns the scale.
+CK_INLINE float quantize_row(const float *x, const float *center, int32_t dim, int8_t *q) {
+    f32x16 maxima = {0};
+    for (int32_t d = 0; d < dim; d += 16) {
+        const f32x16 v = center != NULL ? load(x + d) - load(center + d) : load(x + d);
+        maxima = larger(magnitude(v), maxima);
+    }
+    const f32x16 largest = limited(splat(largest_lane(maxima))), inverse = inverse_of(largest);
+    for (int32_t d = 0; d < dim; d += 16) {
+        const f32x16 v = center != NULL ? load(x + d) - load(center + d) : load(x + d);
+        *(i8x16_unaligned *)(q + d) = quantized(v, inverse);
+    }
+    return largest[0] / 127.0f;
+}
+
+static void pack_keys(const ck_attention_i8_keys *a, const ck_prepared *p, int32_t begin, int32_t count) {
+    const int32_t dim = a->head_dim, padded = ck_padded_keys(count);
+    int8_t *block = p->k + (size_t)begin * (size_t)dim;
+    for (int32_t j = 0; j < padded; j++) {
+        int8_t q[CK_HEAD_DIM_MAX];
+        const int32_t key = begin + j;
+        if (j < count) {
+            p->key_scale[key] = quantize_row(a->k + (size_t)key * (size_t)a->stride_k, p->center_k, dim, q);
+            p->key_bias[key] = a->key_bias != NULL ? a->key_bias[key] * CK_P_UNIT : 0.0f;
+        } else {
+            memset(q, 0, (size_t)dim);
+            p->key_scale[key] = 0.0f;
+            p->key_bias[key] = -__builtin_inff();
+        }
+        i32x16 sums = {0};
+        for (int32_t d = 0; d < dim; d += 16)
+            sums = sums + __builtin_convertvector(*(const i8x16_unaligned *)(q + d), i32x16);
+        int32_t sum = 0;
+        for (int i = 0; i < 16; i++) sum += sums[i];
+        p->key_start[key] = -128 * sum;
+        int8_t *to = block + (size_t)(j / AI_COLUMNS) * (size_t)(dim * AI_COLUMNS) + j % AI_COLUMNS * AI_STEP;
+        for (int32_t d = 0; d < dim; d += AI_STEP) {
+            memcpy(to, q + d, AI_STEP);
+            to += AI_TILE_BYTES;
+        }
+    }
+}
+
+/// to[channel][key] of 16 channels: to is [16][4].
+CK_INLINE void weave4(const i8x16 rows[4], i8x16 to[4]) {
+    i8x16 a[2], b[2];
+    for (int i = 0; i < 2; i++) {
+        a[i] = __builtin_shufflevector(rows[2 * i], rows[2 * i + 1], 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+        b[i] = __builtin_shufflevector(rows[2 * i], rows[2 * i + 1], 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30,
+                                       15, 31);
+    }
+    to[0] = __builtin_shufflevector(a[0], a[1], 0, 1, 16, 17, 2, 3, 18, 19, 4, 5, 20, 21, 6, 7, 22, 23);
+    to[1] = __builtin_shufflevector(a[0], a[1], 8, 9, 24, 25, 10, 11, 26, 27, 12, 13, 28, 29, 14, 15, 30, 31);
+    to[2] = __builtin_shufflevector(b[0], b[1], 0, 1, 16, 17, 2, 3, 18, 19, 4, 5, 20, 21, 6, 7, 22, 23);
+    to[3] = __builtin_shufflevector(b[0], b[1], 8, 9, 24, 25, 10, 11, 26, 27, 12, 13, 28, 29, 14, 15, 30, 31);
+}
+
+/// The same for AI_STEP keys: to is [16][AI_STEP].
+CK_INLINE void weave(const i8x16 rows[AI_STEP], i8x16 to[AI_STEP]) {
+#if AI_STEP == 4
+    weave4(rows, to);
+#else
+    i8x16 low[4], high[4];
+    weave4(rows, low);
+    weave4(rows + 4, high);
+    for (int i = 0; i < 4; i++) {
+        to[2 * i] = __builtin_shufflevector(low[i], high[i], 0, 1, 2, 3, 16, 17, 18, 19, 4, 5, 6, 7, 20, 21, 22, 23);
+        to[2 * i + 1] =
+            __builtin_shufflevector(low[i], high[i], 8, 9, 10, 11, 24, 25, 26, 27, 12, 13, 14, 15, 28, 29, 30, 31);
+    }
+#endif
+}
+
+static void pack_values(const ck_attention_i8_keys *a, const ck_prepared *p, int32_t begin, int32_t count) {
+    const int32_t dim = a->head_dim, padded = ck_padded_keys(count), block = begin / CK_ATTENTION_I8_BLOCK;
+    const size_t stride = (size_t)a->stride_v;
+    const float *v = a->v + (size_t)begin * stride;
+    float inverse[CK_HEAD_DIM_MAX];
+    i32x16 sums[CK_HEAD_DIM_MAX / 16];
+    memset(inverse, 0, sizeof inverse);
+    memset(sums, 0, sizeof sums);
+    for (int32_t j = 0; j < count; j++)
+        for (int32_t d = 0; d < dim; d += 16)
+            store(inverse + d, larger(magnitude(load(v + (size_t)j * stride + d) - load(p->center_v + d)), load(inverse + d)));
+    for (int32_t d = 0; d < dim; d += 16) {
+        const f32x16 largest = limited(load(inverse + d));
+        store(p->value_scale + block * dim + d, largest / 127.0f);
+        store(inverse + d, inverse_of(largest));
+    }
+    int8_t *to = p->v + (size_t)begin * (size_t)dim;
+    const size_t group = (size_t)(padded * AI_COLUMNS);
+    for (int32_t j = 0; j < padded; j += AI_STEP) {
+        for (int32_t d = 0; d < dim; d += 16) {
+            i8x16 rows[AI_STEP], woven[AI_STEP];
+            for (int i = 0; i < AI_STEP; i++) {
+                rows[i] = (i8x16){0};
+                if (j + i >= count) continue;
+                const f32x16 x = load(v + (size_t)(j + i) * stride + d) - load(p->center_v + d);
+                rows[i] = quantized(x, load(inverse + d));
+                sums[d / 16] = sums[d / 16] + __builtin_convertvector(rows[i], i32x16);
+            }
+            weave(rows, woven);
+            for (int i = 0; i < 16 / AI_COLUMNS; i++)
+                memcpy(to + (size_t)(d / AI_COLUMNS + i) * group, (const int8_t *)woven + i * AI_TILE_BYTES, AI_TILE_BYTES);
+        }
+        to += AI_TILE_BYTES;
+    }
+    for (int32_t d = 0; d < dim; d += 16) {
+        const i32x16 start = sums[d / 16] * 128;
+        memcpy(p->value_start + block * dim + d, &start, sizeof start);
+    }
+}
+
+void AI_NAME(ck_attention_i8_pack)(const ck_attention_i8_keys *a, int32_t block_begin, int32_t block_end) {
+    const ck_prepared p = ck_prepared_at(a->prepared, a->keys, a->head_dim);
+    for (int32_t block = block_begin; block < block_end; block++) {
+        const int32_t begin = block * CK_ATTENTION_I8_BLOCK, left = a->keys - begin;
+        const int32_t count = left < CK_ATTENTION_I8_BLOCK ? left : CK_ATTENTION_I8_BLOCK;
+        pack_keys(a, &p, begin, count);
+        pack_values(a, &p, begin, count);
+    }
+}
+
+/// The state of a pass, and lanes that vectors of 16 reach past the last tile.
+typedef struct queries {
+    _Alignas(64) uint8_t q[AI_PASS * CK_HEAD_DIM_MAX];
+    _Alignas(64) float sum[AI_PASS * CK_HEAD_DIM_MAX];
+    float scale[AI_PASS], maximum[AI_PASS + 16], total[AI_PASS + 16];
+} queries;
+
+// Lane r of the result = the 16 lanes of v[r] together, the same tree for what a sum and what a maximum need.
+#define AI_TOGETHER(name, type, both) \
+    CK_INLINE type name(const type v[16]) { \
+        type a[8], b[4], c[2]; \
+        CK_UNROLL for (int i = 0; i < 8; i++) \
+            a[i] = both( \
+                __builtin_shufflevector(v[i], v[i + 8], 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23), \
+                __builtin_shufflevector(v[i], v[i + 8], 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31)); \
+        CK_UNROLL for (int i = 0; i < 4; i++) \
+            b[i] = both( \
+                __builtin_shufflevector(a[i], a[i + 4], 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27), \
+                __builtin_shufflevector(a[i], a[i + 4], 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31)); \
+        CK_UNROLL for (int i = 0; i < 2; i++) \
+            c[i] = both( \
+                __builtin_shufflevector(b[i], b[i + 2], 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29), \
+                __builtin_shufflevector(b[i], b[i + 2], 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31)); \
+        return both( \
+            __builtin_shufflevector(c[0], c[1], 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30), \
+            __builtin_shufflevector(c[0], c[1], 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31)); \
+    }
+CK_INLINE u32x16 plus(u32x16 a, u32x16 b) { return a + b; }
+AI_TOGETHER(largest_of_rows, f32x16, larger)
+AI_TOGETHER(sum_of_rows, u32x16, plus)
+#undef AI_TOGETHER
+
+/// A block of keys and AI_GROUP queries: sums of products to scores in place, and the highest of each row.
+CK_INLINE f32x16 score(const ck_prepared *p, int32_t begin, const int vectors, const float *scale, int32_t *sums) {
+    f32x16 maxima[16];
+    CK_UNROLL for (int r = 0; r < 16; r++) maxima[r] = splat(CK_ATTENTION_LOWEST);
+    CK_UNROLL for (int t = 0; t < AI_VECTORS; t++) {
+        if (t < vectors) {
+            const f32x16 key = load(p->key_scale + begin + 16 * t), bias = load(p->key_bias + begin + 16 * t);
+            CK_UNROLL for (int r = 0; r < AI_GROUP; r++) {
+                i32x16 exact;
+                memcpy(&exact, sums + r * CK_ATTENTION_I8_BLOCK + 16 * t, sizeof exact);
+                const f32x16 x = __builtin_convertvector(exact, f32x16) * key * scale[r] + bias;
+                memcpy(sums + r * CK_ATTENTION_I8_BLOCK + 16 * t, &x, sizeof x);
+                maxima[r] = larger(x, maxima[r]);
+            }
+        }
+    }
+    return largest_of_rows(maxima);
+}
+
+/// Scores to weights, and the sums of these.
+CK_INLINE f32x16 weigh(const int32_t *scores, const float *highest, const int vectors, uint8_t *weights) {
+    u32x16 totals[16];
+    CK_UNROLL for (int r = 0; r < 16; r++) totals[r] = (u32x16){0};
+    CK_UNROLL for (int r = 0; r < AI_GROUP; r++) {
+        CK_UNROLL for (int t = 0; t < AI_VECTORS; t++) {
+            if (t < vectors) {
+                f32x16 x;
+                memcpy(&x, scores + r * CK_ATTENTION_I8_BLOCK + 16 * t, sizeof x);
+                x = larger(x - highest[r], splat(CK_P_LOWEST)) + CK_P_SHIFT;
+                x = x * x + CK_P_OFFSET;
+                x = x * x;
+                x = x * x;
+                x = x * x;
+                x = x * x;
+                const i32x16 rounded = as_int(x + CK_MAGIC);
+                totals[r] = totals[r] + (u32x16)rounded;
+                i8x16 weight = __builtin_convertvector(rounded, i8x16);
+                if (!AI_UNSIGNED) weight = weight ^ (int8_t)-128;
+                *(i8x16_unaligned *)(weights + r * CK_ATTENTION_I8_BLOCK + 16 * t) = weight;
+            }
+        }
+    }
+    // The sums wrap modulo 2^32, which taking the bits of CK_MAGIC off again undoes.
+    const u32x16 counted = sum_of_rows(totals) - 16u * (uint32_t)vectors * (uint32_t)CK_MAGIC_BITS;
+    return __builtin_convertvector((i32x16)counted, f32x16);
+}
+
+/// Takes a block of keys into the state of AI_GROUP queries from `first` on.
+CK_INLINE void block_group(queries *s, const ck_prepared *p, int32_t dim, int32_t begin, const int32_t padded,
+                           int32_t first) {
+    _Alignas(64) int32_t sums[AI_GROUP * CK_HEAD_DIM_MAX];
+    _Alignas(64) uint8_t weights[AI_GROUP * CK_ATTENTION_I8_BLOCK];
+    _Alignas(64) float highest[16], befores[16], nows[16];
+    const int32_t block = begin / CK_ATTENTION_I8_BLOCK;
+    for (int r = 0; r < AI_GROUP; r += AI_ROWS)
+        products(s->q + (first + r) * dim, (size_t)dim, p->k + (size_t)begin * (size_t)dim, dim / AI_STEP, padded,
+                 AI_UNSIGNED ? p->key_start + begin : NULL, sums + r * CK_ATTENTION_I8_BLOCK, CK_ATTENTION_I8_BLOCK);
+    const f32x16 high = score(p, begin, padded / 16, s->scale + first, sums);
+    store(highest, high);
+
+    const f32x16 maximum = load(s->maximum + first);
+    const i32x16 rises = high > maximum;
+    const f32x16 less = exp16(choose(rises, maximum - high, high - maximum) * CK_P_PER_UNIT);
+    const f32x16 before = choose(rises, less, splat(1.0f)), now = choose(rises, splat(1.0f), less);
+    const f32x16 raised = choose(rises, high, maximum);
+    store(befores, before);
+    store(nows, now);
+    const f32x16 counted = weigh(sums, highest, padded / 16, weights);
+    const f32x16 total = load(s->total + first) * before + counted * now;
+    memcpy(s->maximum + first, &raised, AI_GROUP * sizeof(float));
+    memcpy(s->total + first, &total, AI_GROUP * sizeof(float));
+
+    for (int r = 0; r < AI_GROUP; r += AI_ROWS)
+        products(weights + r * CK_ATTENTION_I8_BLOCK, CK_ATTENTION_I8_BLOCK, p->v + (size_t)begin * (size_t)dim,
+                 padded / AI_STEP, dim, AI_UNSIGNED ? NULL : p->value_start + block * dim, sums + r * CK_HEAD_DIM_MAX,
+                 CK_HEAD_DIM_MAX);
+    for (int32_t d = 0; d < dim; d += 16) {
+        const f32x16 scale = load(p->value_scale + block * dim + d);
+        CK_UNROLL for (int r = 0; r < AI_GROUP; r++) {
+            float *sum = s->sum + (first + r) * dim + d;
+            i32x16 exact;
+            memcpy(&exact, sums + r * CK_HEAD_DIM_MAX + d, sizeof exact);
+            store(sum, load(sum) * befores[r] + __builtin_convertvector(exact, f32x16) * scale * nows[r]);
+        }
+    }
+}
+
+void AI_NAME(ck_attention_i8)(const ck_attention_i8_args *a) {
+    const ck_prepared p = ck_prepared_at((void *)(uintptr_t)a->prepared, a->keys, a->head_dim);
+    const int32_t dim = a->head_dim;
+    queries s;
+    for (int32_t start = 0; start < a->queries; start += AI_PASS) {
+        const int32_t rows = a->queries - start < AI_PASS ? a->queries - start : AI_PASS;
+        const int32_t tall = (rows + AI_GROUP - 1) / AI_GROUP * AI_GROUP;
+        for (int32_t r = 0; r < tall; r++) {
+            uint8_t *q = s.q + (size_t)(r * dim);
+            s.scale[r] = 0.0f;
+            if (r < rows) {
+                const float *x = a->q + (size_t)(start + r) * (size_t)a->stride_q;
+                s.scale[r] = quantize_row(x, NULL, dim, (int8_t *)q) * (a->scale * CK_P_UNIT);
+            } else {
+                memset(q, 0, (size_t)dim);
+            }
+            if (AI_UNSIGNED)
+                for (int32_t d = 0; d < dim; d++) q[d] ^= 0x80;
+        }
+        for (int32_t r = 0; r < tall + 16; r++) {
+            s.maximum[r] = CK_ATTENTION_LOWEST;
+            s.total[r] = 0.0f;
+        }
+        memset(s.sum, 0, (size_t)(tall * dim) * sizeof(float));
+        for (int32_t begin = 0; begin < a->keys; begin += CK_ATTENTION_I8_BLOCK) {
+            const int32_t left = a->keys - begin;
+            const int32_t padded = left < CK_ATTENTION_I8_BLOCK ? ck_padded_keys(left) : CK_ATTENTION_I8_BLOCK;
+            for (int32_t first = 0; first < tall; first += AI_GROUP) {
+                if (padded == CK_ATTENTION_I8_BLOCK)
+                    block_group(&s, &p, dim, begin, CK_ATTENTION_I8_BLOCK, first);
+                else
+                    block_group(&s, &p, dim, begin, padded, first);
+            }
+        }
+        for (int32_t r = 0; r < rows; r++) {
+            const float inverse = 1.0f / s.total[r];
+            float *out = a->out + (size_t)(start + r) * (size_t)a->stride_out;
+            for (int32_t d = 0; d < dim; d += 16)
+                store(out + d, s.total[r] == 0.0f ? splat(0.0f) : load(s.sum + r * dim + d) * inverse + load(p.center_v + d));
+        }
+    }
+}
