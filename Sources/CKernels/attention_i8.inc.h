@@ -230,31 +230,34 @@ AI_TOGETHER(sum_of_rows, u32x16, plus)
 /// A block of keys and AI_GROUP queries: sums of products to scores in place, and the highest of each row.
 CK_INLINE f32x16 score(const ck_prepared *p, int32_t begin, const int vectors, const float *scale, int32_t *sums) {
     f32x16 maxima[16];
-    CK_UNROLL for (int r = 0; r < 16; r++) maxima[r] = splat(CK_ATTENTION_LOWEST);
-    CK_UNROLL for (int t = 0; t < AI_VECTORS; t++) {
-        if (t < vectors) {
-            const f32x16 key = load(p->key_scale + begin + 16 * t), bias = load(p->key_bias + begin + 16 * t);
-            CK_UNROLL for (int r = 0; r < AI_GROUP; r++) {
+    for (int r = 0; r < AI_GROUP; r++) {
+        f32x16 highest = splat(CK_ATTENTION_LOWEST);
+        CK_UNROLL for (int t = 0; t < AI_VECTORS; t++) {
+            if (t < vectors) {
                 i32x16 exact;
-                memcpy(&exact, sums + r * CK_ATTENTION_I8_BLOCK + 16 * t, sizeof exact);
+                memcpy(&exact, sums + 16 * t, sizeof exact);
+                const f32x16 key = load(p->key_scale + begin + 16 * t), bias = load(p->key_bias + begin + 16 * t);
                 const f32x16 x = __builtin_convertvector(exact, f32x16) * key * scale[r] + bias;
-                memcpy(sums + r * CK_ATTENTION_I8_BLOCK + 16 * t, &x, sizeof x);
-                maxima[r] = larger(x, maxima[r]);
+                memcpy(sums + 16 * t, &x, sizeof x);
+                highest = larger(x, highest);
             }
         }
+        maxima[r] = highest;
+        sums += CK_ATTENTION_I8_BLOCK;
     }
+    for (int r = AI_GROUP; r < 16; r++) maxima[r] = splat(CK_ATTENTION_LOWEST);
     return largest_of_rows(maxima);
 }
 
 /// Scores to weights, and the sums of these.
 CK_INLINE f32x16 weigh(const int32_t *scores, const float *highest, const int vectors, uint8_t *weights) {
     u32x16 totals[16];
-    CK_UNROLL for (int r = 0; r < 16; r++) totals[r] = (u32x16){0};
-    CK_UNROLL for (int r = 0; r < AI_GROUP; r++) {
+    for (int r = 0; r < AI_GROUP; r++) {
+        u32x16 total = {0};
         CK_UNROLL for (int t = 0; t < AI_VECTORS; t++) {
             if (t < vectors) {
                 f32x16 x;
-                memcpy(&x, scores + r * CK_ATTENTION_I8_BLOCK + 16 * t, sizeof x);
+                memcpy(&x, scores + 16 * t, sizeof x);
                 x = larger(x - highest[r], splat(CK_P_LOWEST)) + CK_P_SHIFT;
                 x = x * x + CK_P_OFFSET;
                 x = x * x;
@@ -262,13 +265,17 @@ CK_INLINE f32x16 weigh(const int32_t *scores, const float *highest, const int ve
                 x = x * x;
                 x = x * x;
                 const i32x16 rounded = as_int(x + CK_MAGIC);
-                totals[r] = totals[r] + (u32x16)rounded;
+                total = total + (u32x16)rounded;
                 i8x16 weight = __builtin_convertvector(rounded, i8x16);
                 if (!AI_UNSIGNED) weight = weight ^ (int8_t)-128;
-                *(i8x16_unaligned *)(weights + r * CK_ATTENTION_I8_BLOCK + 16 * t) = weight;
+                *(i8x16_unaligned *)(weights + 16 * t) = weight;
             }
         }
+        totals[r] = total;
+        scores += CK_ATTENTION_I8_BLOCK;
+        weights += CK_ATTENTION_I8_BLOCK;
     }
+    for (int r = AI_GROUP; r < 16; r++) totals[r] = (u32x16){0};
     // The sums wrap modulo 2^32, which taking the bits of CK_MAGIC off again undoes.
     const u32x16 counted = sum_of_rows(totals) - 16u * (uint32_t)vectors * (uint32_t)CK_MAGIC_BITS;
     return __builtin_convertvector((i32x16)counted, f32x16);
@@ -303,13 +310,14 @@ CK_INLINE void block_group(queries *s, const ck_prepared *p, int32_t dim, int32_
         products(weights + r * CK_ATTENTION_I8_BLOCK, CK_ATTENTION_I8_BLOCK, p->v + (size_t)begin * (size_t)dim,
                  padded / AI_STEP, dim, AI_UNSIGNED ? NULL : p->value_start + block * dim, sums + r * CK_HEAD_DIM_MAX,
                  CK_HEAD_DIM_MAX);
-    for (int32_t d = 0; d < dim; d += 16) {
-        const f32x16 scale = load(p->value_scale + block * dim + d);
-        CK_UNROLL for (int r = 0; r < AI_GROUP; r++) {
-            float *sum = s->sum + (first + r) * dim + d;
+    const float *value_scale = p->value_scale + block * dim;
+    for (int r = 0; r < AI_GROUP; r++) {
+        float *sum = s->sum + (first + r) * dim;
+        for (int32_t d = 0; d < dim; d += 16) {
             i32x16 exact;
             memcpy(&exact, sums + r * CK_HEAD_DIM_MAX + d, sizeof exact);
-            store(sum, load(sum) * befores[r] + __builtin_convertvector(exact, f32x16) * scale * nows[r]);
+            const f32x16 more = __builtin_convertvector(exact, f32x16) * load(value_scale + d) * nows[r];
+            store(sum + d, load(sum + d) * befores[r] + more);
         }
     }
 }

@@ -4,7 +4,7 @@
 
 CK_TARGET_BEGIN(CK_DOTPROD)
 #define AI_NAME(f) f##_dotprod
-#define AI_ROWS 6
+#define AI_ROWS 4
 #define AI_COLUMNS 4
 #define AI_STEP 4
 #define AI_UNSIGNED 0

@@ -4,7 +4,7 @@
 
 CK_TARGET_BEGIN(CK_I8MM)
 #define AI_NAME(f) f##_i8mm
-#define AI_ROWS 6
+#define AI_ROWS 4
 #define AI_COLUMNS 2
 #define AI_STEP 8
 #define AI_UNSIGNED 0

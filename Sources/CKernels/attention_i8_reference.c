@@ -2,8 +2,9 @@
 #include "reference.inc.h"
 
 size_t ck_attention_i8_bytes(int32_t keys, int32_t head_dim) {
-    const ck_prepared p = ck_prepared_at(NULL, keys, head_dim);
-    return (size_t)((uintptr_t)p.v - (uintptr_t)NULL) + (size_t)ck_padded_keys(keys) * (size_t)head_dim;
+    const size_t padded = (size_t)ck_padded_keys(keys), dim = (size_t)head_dim;
+    const size_t blocks = ((size_t)keys + CK_ATTENTION_I8_BLOCK - 1) / CK_ATTENTION_I8_BLOCK;
+    return 8 * dim + 12 * padded + 8 * blocks * dim + 2 * padded * dim;  // the parts of ck_prepared
 }
 
 static float finite_or_zero(float x) { return x <= CK_FLOAT_MAX && x >= -CK_FLOAT_MAX ? x : 0.0f; }

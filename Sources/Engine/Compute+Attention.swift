@@ -58,6 +58,40 @@ extension Compute {
         }
     }
 
+    /// The same over keys and values that were quantized, in int8: as close to the float form as its cosine of 0.9995
+    /// or better, and several times as fast.
+    public func attention(
+        _ q: UnsafePointer<Float>, queries: Int, strideQ: Int? = nil, keys: QuantizedKeysAndValues,
+        scale: Float? = nil, into out: UnsafeMutablePointer<Float>, strideOut: Int? = nil
+    ) {
+        guard queries > 0 else { return }
+        precondition(keys.level == level, "keys prepared for \(keys.level), attention on \(level)")
+        let (heads, headDim) = (keys.heads, keys.headDim)
+        let kernel = kernels.attention_i8.unsafelyUnwrapped
+        let (strideQ, strideOut) = (strideQ ?? heads * headDim, strideOut ?? heads * headDim)
+        let scale = scale ?? 1 / Float(headDim).squareRoot()
+        let block = Self.quantizedQueryBlock(
+            queries: queries, keys: keys.count, heads: heads, headDim: headDim, threads: pool.threads)
+        let blocks = (queries + block - 1) / block
+        parallel(chunks: heads * blocks) { chunk in
+            let (first, head) = (chunk % blocks * block, chunk / blocks)
+            var arguments = ck_attention_i8_args(
+                q: q + first * strideQ + head * headDim, out: out + first * strideOut + head * headDim,
+                prepared: keys.prepared(head: head), queries: Int32(min(block, queries - first)),
+                keys: Int32(keys.count), head_dim: Int32(headDim), stride_q: Int32(strideQ),
+                stride_out: Int32(strideOut), scale: scale)
+            kernel(&arguments)
+        }
+    }
+
+    /// Queries of one int8 chunk: like `queryBlock`, in whole passes of the kernels, 24 queries each.
+    static func quantizedQueryBlock(queries: Int, keys: Int, heads: Int, headDim: Int, threads: Int) -> Int {
+        var block = 96
+        while block > 24 && block * keys * headDim * 2 > largestChunk { block /= 2 }
+        while block > 24 && threads > 1 && heads * ((queries + block - 1) / block) < 4 * threads { block /= 2 }
+        return block
+    }
+
     /// Queries of one chunk: 64, fewer when that leaves threads without work or a cancel waiting, never under 8.
     static func queryBlock(queries: Int, keys: Int, heads: Int, headDim: Int, threads: Int) -> Int {
         var block = 64

@@ -73,14 +73,4 @@ struct Compare: ParsableCommand {
         let pixels = zip(a.pixels, b.pixels).map { UInt8(min(255, abs(Int($0) - Int($1)) * 8)) }
         return Frame(size: a.size, pixels: pixels)
     }
-
-    private func cosine(_ a: [Float], _ b: [Float]) -> Double {
-        var (dot, left, right) = (0.0, 0.0, 0.0)
-        for (x, y) in zip(a, b) {
-            dot += Double(x) * Double(y)
-            left += Double(x) * Double(x)
-            right += Double(y) * Double(y)
-        }
-        return dot / (left * right).squareRoot()
-    }
 }

@@ -8,6 +8,7 @@ struct FiloscopeBench: ParsableCommand {
         version: "0.1.0",
         subcommands: [
             Levels.self, Verify.self, ParityCheck.self, Render.self, Compare.self, Convolutions.self, Decode.self,
+            Attention.self,
         ]
     )
 }

@@ -64,6 +64,16 @@ func psnr(_ a: [Frame], _ b: [Frame]) -> Double {
     return sum == 0 ? 99 : -10 * log10(Double(sum) / Double(count) / 65025)
 }
 
+func cosine(_ a: [Float], _ b: [Float]) -> Double {
+    var (dot, left, right) = (0.0, 0.0, 0.0)
+    for (x, y) in zip(a, b) {
+        dot += Double(x) * Double(y)
+        left += Double(x) * Double(x)
+        right += Double(y) * Double(y)
+    }
+    return dot / (left * right).squareRoot()
+}
+
 func median(_ values: [Double]) -> Double {
     let sorted = values.sorted()
     guard !sorted.isEmpty else { return .nan }

@@ -71,6 +71,61 @@ import Testing
         for compute in computes() { #expect(bits(run(compute)) == bits(reference), "\(compute.level)") }
     }
 
+    /// The same cases in int8, on every level and with any number of threads: equal bits, in exactly the scratch counted.
+    @Test(
+        arguments: [
+            AttentionCase(queries: 1, keys: 1, heads: 1, headDim: 16),
+            AttentionCase(queries: 13, keys: 65, heads: 3, headDim: 64),
+            AttentionCase(queries: 130, keys: 129, heads: 2, headDim: 48),
+            AttentionCase(queries: 400, keys: 300, heads: 3, headDim: 64),
+        ], [true, false])
+    func quantizedAttentionIsCloseToFloat(_ c: AttentionCase, biased: Bool) {
+        var generator = SeededGenerator(seed: UInt64(c.queries))
+        let width = c.heads * c.headDim
+        let (strideQ, strideK, strideV, strideOut) = (width + 5, 2 * width, width + 16, width + 1)
+        let q = generator.floats(c.queries * strideQ, in: -2...2)
+        let k = generator.floats(c.keys * strideK, in: -2...2)
+        let v = generator.floats(c.keys * strideV)
+        let bias = generator.floats(c.keys, in: 0...3)
+        func run(_ compute: Compute, int8: Bool) -> [Float] {
+            var out = [Float](repeating: 9, count: c.queries * strideOut)
+            k.withUnsafeBufferPointer { k in
+                v.withUnsafeBufferPointer { v in
+                    bias.withUnsafeBufferPointer { bias in
+                        let keys = KeysAndValues(
+                            k: k.baseAddress!, strideK: strideK, v: v.baseAddress!, strideV: strideV, count: c.keys,
+                            bias: biased ? bias.baseAddress : nil)
+                        guard int8 else {
+                            return compute.attention(
+                                q, queries: c.queries, strideQ: strideQ, keys: keys, heads: c.heads,
+                                headDim: c.headDim, into: &out, strideOut: strideOut)
+                        }
+                        let bytes = QuantizedKeysAndValues.scratchBytes(
+                            count: c.keys, heads: c.heads, headDim: c.headDim)
+                        #expect(bytes % 64 == 0)
+                        withScratch(bytes + 64) { scratch in
+                            scratch.initializeMemory(as: UInt8.self, repeating: 0xAA, count: bytes + 64)
+                            let quantized = QuantizedKeysAndValues(
+                                keys, heads: c.heads, headDim: c.headDim, compute: compute, scratch: scratch)
+                            compute.attention(
+                                q, queries: c.queries, strideQ: strideQ, keys: quantized, into: &out,
+                                strideOut: strideOut)
+                            let after = UnsafeRawBufferPointer(start: scratch + bytes, count: 64)
+                            #expect(after.allSatisfy { $0 == 0xAA })
+                        }
+                    }
+                }
+            }
+            for i in 0..<c.queries { #expect(out[i * strideOut + width] == 9) }
+            return (0..<c.queries).flatMap { out[$0 * strideOut..<$0 * strideOut + width] }
+        }
+        let reference = run(Compute(level: .reference, pool: ThreadPool(threads: 1)), int8: true)
+        let float = run(Compute(level: .best, pool: ThreadPool(threads: 1)), int8: false)
+        func dot(_ a: [Float], _ b: [Float]) -> Double { zip(a, b).reduce(0) { $0 + Double($1.0) * Double($1.1) } }
+        #expect(dot(reference, float) / (dot(reference, reference) * dot(float, float)).squareRoot() > 0.9995)
+        for compute in computes() { #expect(bits(run(compute, int8: true)) == bits(reference), "\(compute.level)") }
+    }
+
     struct ConvolutionCase: CustomTestStringConvertible, Sendable {
         var height: Int
         var width: Int
@@ -298,6 +353,9 @@ import Testing
             for headDim in [16, 128, 256] {
                 let block = Compute.queryBlock(queries: 32_760, keys: keys, heads: 12, headDim: headDim, threads: 4)
                 #expect(block >= 8 && (block == 8 || block * keys * headDim * 2 <= Compute.largestChunk))
+                let int8 = Compute.quantizedQueryBlock(
+                    queries: 32_760, keys: keys, heads: 12, headDim: headDim, threads: 4)
+                #expect(int8 % 24 == 0 && (int8 == 24 || int8 * keys * headDim * 2 <= Compute.largestChunk))
             }
         }
     }

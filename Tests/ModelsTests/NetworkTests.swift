@@ -42,6 +42,7 @@ extension OnModels {
             }
             let model = try Model(folder: folder.path)
             #expect(model.transformer.blocks[0].expand.isQuantized)
+            #expect(model.transformer.quantizedAttention)
             let int8 = try run(model, golden, compute)
             #expect(cosine(int8.text, float.text) > 0.999)
             #expect(cosine(int8.latents, float.latents) > 0.999)
@@ -201,9 +202,12 @@ extension OnModels {
             }
         }
 
-        @Test(arguments: ["tiny", "odd"]) func plansAreWhatIsUsed(_ name: String) throws {
+        @Test(arguments: ["tiny", "odd"], [false, true]) func plansAreWhatIsUsed(_ name: String, int8: Bool) throws {
             let golden = try Golden("\(goldens)/\(name)")
-            let model = try Model(folder: "\(goldens)/\(name)/model")
+            let folder = try ModelFolder(copying: name)
+            if int8 { try folder.change("transformer.safetensors") { $0 = quantized($0) } }
+            let model = try Model(folder: folder.path)
+            #expect(model.transformer.quantizedAttention == int8)
             let (input, shape) = try golden.latents("transformer.hidden_states")
             let arena = try Arena(byteCount: model.transformer.bytes(for: shape))
             var output = input

@@ -7,16 +7,20 @@ import Engine
 public struct TextContext {
     /// Real tokens and, unless the text fills the length, one for the padding.
     public let keys: Int
-    /// `[blocks, 2, keys, width]`.
-    let states: UnsafePointer<Float>
-    /// `[keys]`.
-    let bias: UnsafePointer<Float>
-    let width: Int
+    /// Of each block.
+    private let states: [States]
 
-    func keysAndValues(block: Int) -> KeysAndValues {
-        let k = states + 2 * block * keys * width
-        return KeysAndValues(k: k, strideK: width, v: k + keys * width, strideV: width, count: keys, bias: bias)
+    enum States {
+        case float(KeysAndValues)
+        case int8(QuantizedKeysAndValues)
     }
+
+    init(keys: Int, states: [States]) {
+        self.keys = keys
+        self.states = states
+    }
+
+    func keysAndValues(block: Int) -> States { states[block] }
 }
 
 extension Transformer {
@@ -52,29 +56,54 @@ extension Transformer {
         (input + tokens * text).update(repeating: 0, count: (keys - tokens) * text)
         textIn(input, rows: keys, into: middle, activation: .geluTanh, compute: compute, scratch: scratch)
         textOut(middle, rows: keys, into: embedded, compute: compute, scratch: scratch)
+        let bias = kept[1]
+        bias.update(repeating: 0, count: keys)
+        if padding > 0 { bias[tokens] = Float(TableMath.log(Double(padding))) }
+        var blockStates: [TextContext.States] = []
         for (index, block) in blocks.enumerated() {
-            let k = kept[0] + 2 * index * keys * width
+            // Float states stay where they are computed; int8 ones are made of temporary floats.
+            let kept = kept[0] + index * floatsOfStates(keys: keys)
+            let k = quantizedAttention ? temporary[4] : kept
+            let v = k + keys * width
             let quantized = QuantizedRows(embedded, rows: keys, width: width, compute: compute, scratch: scratch)
             let weights = block.crossAttention
             weights.key(quantized, into: middle, compute: compute)
-            weights.value(quantized, into: k + keys * width, compute: compute)
+            weights.value(quantized, into: v, compute: compute)
             compute.rmsNorm(
                 middle, rows: keys, width: width, eps: Float(configuration.epsilon), gamma: weights.keyNorm.floats,
                 into: k)
+            let states = KeysAndValues(k: k, strideK: width, v: v, strideV: width, count: keys, bias: bias)
+            if quantizedAttention {
+                blockStates.append(
+                    .int8(
+                        QuantizedKeysAndValues(
+                            states, heads: configuration.heads, headDim: configuration.headDimension,
+                            compute: compute, scratch: UnsafeMutableRawPointer(kept))))
+            } else {
+                blockStates.append(.float(states))
+            }
             if compute.isCancelled { throw .cancelled }
         }
-        kept[1].update(repeating: 0, count: keys)
-        if padding > 0 { kept[1][tokens] = Float(TableMath.log(Double(padding))) }
-        return TextContext(keys: keys, states: kept[0], bias: kept[1], width: width)
+        return TextContext(keys: keys, states: blockStates)
     }
 
-    private func contextCounts(keys: Int) -> [Int] { [blocks.count * 2 * keys * configuration.width, keys] }
+    /// Of one block: `[2, keys, width]`, or its quantized form.
+    private func floatsOfStates(keys: Int) -> Int {
+        guard quantizedAttention else { return 2 * keys * configuration.width }
+        return QuantizedKeysAndValues.scratchBytes(
+            count: keys, heads: configuration.heads, headDim: configuration.headDimension) / 4
+    }
 
-    /// Padded input, two of the transformer's width, scratch.
+    private func contextCounts(keys: Int) -> [Int] { [blocks.count * floatsOfStates(keys: keys), keys] }
+
+    /// Padded input, two of the transformer's width, scratch, and the float states of a block that is quantized.
     private func contextTemporaryCounts(keys: Int) -> [Int] {
         let width = configuration.width
         let widest = max(width, configuration.textDimension)
         let scratch = QuantizedRows.scratchBytes(rows: keys, width: widest)
-        return [keys * configuration.textDimension, keys * width, keys * width, floatsOfScratch(scratch)]
+        return [
+            keys * configuration.textDimension, keys * width, keys * width, floatsOfScratch(scratch),
+            quantizedAttention ? 2 * keys * width : 0,
+        ]
     }
 }

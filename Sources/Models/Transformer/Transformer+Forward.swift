@@ -67,6 +67,9 @@ extension Transformer {
             QuantizedRows.scratchBytes(rows: rows, width: max(width, patch)),
             QuantizedRows.scratchBytes(rows: chunk, width: configuration.feedForwardDimension),
             QuantizedRows.scratchBytes(rows: timesteps, width: max(width, configuration.frequencyDimension)),
+            quantizedAttention
+                ? QuantizedKeysAndValues.scratchBytes(
+                    count: rows, heads: configuration.heads, headDim: configuration.headDimension) : 0,
         ].reduce(0, max)
         return Array(repeating: rows * width, count: 5) + [
             rows * patch, chunk * configuration.feedForwardDimension, table.count, table.count,
@@ -219,9 +222,14 @@ extension Transformer {
                 compute.rotary(
                     states, rows: rows, heads: heads, headDim: headDimension, cos: cosines, sin: sines)
             }
-            compute.attention(
-                q, queries: rows, keys: KeysAndValues(k: k, strideK: width, v: v, strideV: width, count: rows),
-                heads: heads, headDim: headDimension, into: norm)
+            let keys = KeysAndValues(k: k, strideK: width, v: v, strideV: width, count: rows)
+            if transformer.quantizedAttention {
+                let quantized = QuantizedKeysAndValues(
+                    keys, heads: heads, headDim: headDimension, compute: compute, scratch: scratch)
+                compute.attention(q, queries: rows, keys: quantized, into: norm)
+            } else {
+                compute.attention(q, queries: rows, keys: keys, heads: heads, headDim: headDimension, into: norm)
+            }
             weights.output(norm, rows: rows, into: q, compute: compute, scratch: scratch)
             compute.addGated(q, gate: modulate(2), rows: rows, width: width, to: x)
         }
@@ -239,10 +247,15 @@ extension Transformer {
             weights.query(input, rows: rows, into: q, compute: compute, scratch: scratch)
             compute.rmsNorm(
                 q, rows: rows, width: width, eps: eps, gamma: weights.queryNorm.floats, into: q)
-            let configuration = transformer.configuration
-            compute.attention(
-                q, queries: rows, keys: context.keysAndValues(block: index), heads: configuration.heads,
-                headDim: configuration.headDimension, into: norm)
+            switch context.keysAndValues(block: index) {
+            case .float(let keys):
+                let configuration = transformer.configuration
+                compute.attention(
+                    q, queries: rows, keys: keys, heads: configuration.heads, headDim: configuration.headDimension,
+                    into: norm)
+            case .int8(let keys):
+                compute.attention(q, queries: rows, keys: keys, into: norm)
+            }
             weights.output(norm, rows: rows, into: q, compute: compute, scratch: scratch)
             compute.addGated(q, rows: rows, width: width, to: x)
         }

@@ -18,6 +18,8 @@ public struct Transformer: Sendable {
     /// `[2, width]`: shift and scale of the last norm.
     let modulation: Table
     let projection: Linear
+    /// Whether attention is computed in int8: where the file's own queries, keys and values come from int8 weights.
+    let quantizedAttention: Bool
     /// Tokens the feed-forward takes at a time: its middle is several times wider than a token.
     var feedForwardTokens = 1024
 
@@ -44,6 +46,7 @@ public struct Transformer: Sendable {
             blocks.append(try TransformerBlock(checkpoint, "blocks.\(index)", configuration))
         }
         self.blocks = blocks
+        quantizedAttention = blocks.allSatisfy { $0.selfAttention.isQuantized && $0.crossAttention.isQuantized }
         modulation = try Table(checkpoint, "scale_shift_table", shape: [1, 2, width])
         projection = try Linear(checkpoint, "proj_out", in: width, out: configuration.outChannels * patch)
     }

@@ -35,6 +35,8 @@ struct AttentionWeights: Sendable {
     let queryNorm: Table
     let keyNorm: Table
 
+    var isQuantized: Bool { query.isQuantized && key.isQuantized && value.isQuantized }
+
     init(_ checkpoint: Checkpoint, _ name: String, width: Int) throws(CheckpointError) {
         query = try Linear(checkpoint, "\(name).to_q", in: width, out: width)
         key = try Linear(checkpoint, "\(name).to_k", in: width, out: width)

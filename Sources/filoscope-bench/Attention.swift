@@ -1,0 +1,87 @@
+import ArgumentParser
+import Engine
+
+struct Attention: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Time attention in int8 and in float32, on random numbers, in turn.",
+        discussion: """
+            Core seconds, so that other work on the machine matters less. Operations are 4 * tokens * keys * heads * head
+            dimension; int8 includes the quantization of keys and values. The
+            cosine is of the int8 result with the float one.
+            """)
+    @Option(help: "Queries.") var tokens = 4000
+    @Option(help: "Keys; default: as many as queries.") var keys: Int?
+    @Option(help: "Heads.") var heads = 1
+    @Option(help: "Head dimension, a multiple of 16 up to 256.") var head = 128
+    @Option(help: "Repetitions, after one that is not counted.") var runs = 5
+    @Flag(help: "Only int8: float takes long over many tokens.") var onlyInt8 = false
+    @Flag(help: "One JSON object instead of text.") var json = false
+    @OptionGroup var engine: EngineOptions
+
+    func validate() throws {
+        guard (1...1 << 20).contains(tokens), (1...1 << 20).contains(keys ?? 1), (1...1 << 10).contains(heads) else {
+            throw ValidationError("--tokens and --keys: 1 to 1048576, --heads: 1 to 1024")
+        }
+        guard Compute.supportsAttention(headDim: head) else {
+            throw ValidationError("--head: a multiple of 16, at most 256")
+        }
+        guard (1...1000).contains(runs) else { throw ValidationError("--runs: 1 to 1000") }
+    }
+
+    func run() throws {
+        let compute = try engine.compute()
+        let (keys, width) = (keys ?? tokens, heads * head)
+        let scratchBytes = QuantizedKeysAndValues.scratchBytes(count: keys, heads: heads, headDim: head)
+        var plan = ArenaPlan()
+        for count in [tokens * width, keys * width, keys * width, tokens * width, tokens * width] {
+            plan.allocate(Float.self, count: count)
+        }
+        plan.allocate(Float.self, count: scratchBytes / 4)
+        let arena = try Arena(byteCount: plan.byteCount)
+        let q = try arena.allocate(Float.self, count: tokens * width)
+        let k = try arena.allocate(Float.self, count: keys * width)
+        let v = try arena.allocate(Float.self, count: keys * width)
+        let float = try arena.allocate(Float.self, count: tokens * width)
+        let int8 = try arena.allocate(Float.self, count: tokens * width)
+        let scratch = UnsafeMutableRawPointer(try arena.allocate(Float.self, count: scratchBytes / 4))
+        for (stream, (x, count)) in [(q, tokens), (k, keys), (v, keys)].enumerated() {
+            Random.normal(seed: 1, stream: UInt64(stream), count: count * width, into: x)
+        }
+        let states = KeysAndValues(k: k, strideK: width, v: v, strideV: width, count: keys)
+        var times: (int8: [Double], preparation: [Double], float: [Double]) = ([], [], [])
+        for run in 0...runs {
+            let start = coreSeconds()
+            let quantized = QuantizedKeysAndValues(
+                states, heads: heads, headDim: head, compute: compute, scratch: scratch)
+            let prepared = coreSeconds()
+            compute.attention(q, queries: tokens, keys: quantized, into: int8)
+            let done = coreSeconds()
+            if !onlyInt8 {
+                compute.attention(q, queries: tokens, keys: states, heads: heads, headDim: head, into: float)
+            }
+            let end = coreSeconds()
+            if run == 0 { continue }
+            times.int8.append(done - start)
+            times.preparation.append(prepared - start)
+            times.float.append(end - done)
+        }
+        let operations = 4.0 * Double(tokens) * Double(keys) * Double(width)
+        func speed(_ times: [Double]) -> Double { operations / median(times) * 1e-9 }
+        let shape = "\"tokens\":\(tokens),\"keys\":\(keys),\"heads\":\(heads),\"head\":\(head)"
+        var line =
+            "{\(shape),\"level\":\"\(compute.level)\",\"threads\":\(engine.threads),\"ms\":\(fixed(median(times.int8) * 1e3, 3)),"
+            + "\"preparation_ms\":\(fixed(median(times.preparation) * 1e3, 3)),\"gops\":\(fixed(speed(times.int8), 1)),"
+            + "\"scratch_bytes\":\(scratchBytes)"
+        if !onlyInt8 {
+            let similar = cosine(
+                Array(UnsafeBufferPointer(start: int8, count: tokens * width)),
+                Array(UnsafeBufferPointer(start: float, count: tokens * width)))
+            line +=
+                ",\"float_ms\":\(fixed(median(times.float) * 1e3, 3)),\"float_gops\":\(fixed(speed(times.float), 1)),"
+                + "\"cosine\":\(fixed(similar, 6))"
+        }
+        line += "}"
+        guard !json else { return print(line) }
+        print(line.dropFirst().dropLast().split(separator: ",").joined(separator: "\n"))
+    }
+}
