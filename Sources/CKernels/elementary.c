@@ -78,14 +78,35 @@ float ck_erf(float x) {
     return a < 1.0f ? small : large;
 }
 
+// Of the logistic function: see vector.inc.h.
+static float one_plus_exp(float x) {
+    float c = x > CK_EXP_MIN ? x : CK_EXP_MIN;
+    c = c < CK_EXP_INFINITE ? c : CK_EXP_INFINITE;
+    float t = c * CK_LOG2E + CK_MAGIC;
+    float nf = t - CK_MAGIC;
+    float r = c - nf * CK_LN2_HIGH;
+    r = r - nf * CK_LN2_LOW;
+    float p = CK_EXP_7;
+    p = p * r + CK_EXP_6;
+    p = p * r + CK_EXP_5;
+    p = p * r + CK_EXP_4;
+    p = p * r + CK_EXP_3;
+    p = p * r + CK_EXP_2;
+    p = (p * (r * r) + r) + 1.0f;
+    uint32_t bits = (uint32_t)((int32_t)nf + 127) << 23;
+    float scale;
+    memcpy(&scale, &bits, sizeof scale);
+    return 1.0f + p * scale;
+}
+
 float ck_activation_of(float x, ck_activation activation) {
     switch (activation) {
     case CK_ACTIVATION_GELU_TANH:
-        return 0.5f * x * (1.0f + ck_tanh(CK_GELU_SCALE * (x + CK_GELU_CUBE * (x * x * x))));
+        return x / one_plus_exp((x + (x * x * x) * CK_GELU_CUBE) * CK_GELU_SCALE);
     case CK_ACTIVATION_GELU_ERF:
         return 0.5f * x * (1.0f + ck_erf(x * CK_SQRT_HALF));
     case CK_ACTIVATION_SILU:
-        return x / (1.0f + ck_exp(-x));
+        return x / one_plus_exp(-x);
     case CK_ACTIVATION_RELU:
         return x > 0.0f ? x : 0.0f;
     case CK_ACTIVATION_NONE:

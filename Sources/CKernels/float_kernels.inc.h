@@ -6,34 +6,6 @@
 enum { FK_BLOCK_OUTS = 16 / FK_ROWS };
 _Static_assert(FK_BLOCK_OUTS % FK_OUTS == 0 && 16 % FK_KEYS == 0, "sixteen sums are finished at a time");
 
-static void quantize_rows(const float *x, size_t stride_x, int32_t rows, int32_t in, int8_t *q, float *scale) {
-    const int32_t padded = (in + 15) / 16 * 16;
-    for (int32_t r = 0; r < rows; r++) {
-        const float *row = x + (size_t)r * stride_x;
-        int8_t *out = q + (size_t)r * (size_t)padded;
-        f32x16 maxima = {0};
-        for (int32_t i = 0; i < in; i += 16) {
-            const int32_t n = in - i < 16 ? in - i : 16;
-            maxima = larger(magnitude(load_first(row + i, n)), maxima);
-        }
-        float largest = 0.0f;
-        for (int i = 0; i < 16; i++) largest = maxima[i] > largest ? maxima[i] : largest;
-        largest = largest < CK_FLOAT_MAX ? largest : CK_FLOAT_MAX;
-        const int zero = largest < CK_ROW_ZERO;
-        const float inverse = zero ? 0.0f : 127.0f / largest;
-        scale[r] = zero ? 0.0f : largest / 127.0f;
-        for (int32_t i = 0; i < in; i += 16) {
-            const int32_t n = in - i < 16 ? in - i : 16;
-            f32x16 v = load_first(row + i, n);
-            v = choose(v == v, v, splat(0.0f)) * inverse;
-            v = larger(v, splat(-127.0f));
-            v = choose(v < 127.0f, v, splat(127.0f));
-            const i32x16 rounded = as_int(v + CK_MAGIC) - CK_MAGIC_BITS;
-            *(i8x16_unaligned *)(out + i) = __builtin_convertvector(rounded, i8x16);
-        }
-    }
-}
-
 /// parts[r * FK_BLOCK_OUTS + o] = the 16 lanes of row r times output o.
 CK_INLINE void linear_tile(const float *x, size_t stride_x, const float *w, int32_t in, const int rows, const int outs,
                            f32x16 *parts) {
@@ -432,9 +404,10 @@ static void dequantize_u8(const uint8_t *q, int32_t n, ck_quantization from, flo
 /// `name` ends the names of the level's int8 kernels.
 #define FK_TABLE(level_, name) \
     { \
-        .level = level_, .quantize_rows = quantize_rows, .linear_i8 = ck_linear_i8_##name, .linear_f32 = linear_f32, \
-        .attention_f32 = attention_f32, .attention_i8_center = ck_attention_i8_center_##name, \
-        .attention_i8_pack = ck_attention_i8_pack_##name, .attention_i8 = ck_attention_i8_##name, \
+        .level = level_, .panel = CK_PANEL_##name, .quantize_panels = ck_quantize_panels_##name, \
+        .linear_i8 = ck_linear_i8_##name, .linear_f32 = linear_f32, .attention_f32 = attention_f32, \
+        .attention_i8_center = ck_attention_i8_center_##name, .attention_i8_pack = ck_attention_i8_pack_##name, \
+        .attention_i8 = ck_attention_i8_##name, \
         .convolution_f32 = convolution_f32, .convolution_i8 = ck_convolution_i8_##name, \
         .quantize_u8 = quantize_u8, .dequantize_u8 = dequantize_u8, .layer_norm = layer_norm, \
         .rms_norm = rms_norm, .rotary = rotary, .add_gated = add_gated, .activate = activate, \

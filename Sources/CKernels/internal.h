@@ -53,6 +53,7 @@ enum {
 #define CK_FLOAT_MAX 3.40282347e+38f
 #define CK_EXP_MIN -87.33654f        // below: 0 (the result would be subnormal)
 #define CK_EXP_MAX 88.72283f         // above: infinity
+#define CK_EXP_INFINITE 88.8f        // the scale of the result is 2^128
 #define CK_LOG2E 1.44269504f
 #define CK_LN2_HIGH 0.693359375f     // 10 bits: n * CK_LN2_HIGH is exact
 #define CK_LN2_LOW -2.12194440e-4f
@@ -83,9 +84,10 @@ enum {
 #define CK_ERFC_4 0.0218053665f
 #define CK_ERFC_5 -0.00293961936f
 #define CK_ERFC_6 0.000185575249f
-#define CK_GELU_SCALE 0.797884561f   // sqrt(2 / pi)
+#define CK_GELU_SCALE -1.59576912f   // -2 sqrt(2 / pi): 0.5 x (1 + tanh(u)) = x / (1 + exp(-2u))
 #define CK_GELU_CUBE 0.044715f
 #define CK_SQRT_HALF 0.707106781f
+#define CK_HADAMARD_SCALE 0.0883883461f  // 1 / sqrt(128)
 #define CK_ROW_ZERO 7.52316385e-37f  // 2^-120: a row whose largest magnitude is below is quantized as zeros
 #define CK_ATTENTION_LOWEST -3.0e38f // the running maximum starts here, so that no difference is inf - inf
 
@@ -133,9 +135,19 @@ CK_INLINE ck_prepared ck_prepared_at(void *base, int32_t keys, int32_t head_dim)
 /// What the vector forms compute, one element at a time.
 float ck_activation_of(float x, ck_activation activation);
 
-typedef void ck_linear_i8(const int8_t *q, const float *scale_x, int32_t rows, const ck_matrix_i8 *w,
-                          int32_t out_begin, int32_t out_end, ck_activation activation, float *y, size_t stride_y);
+// The ck_panel of each level: what its tiles consume.
+#define CK_PANEL_avx2 {4, 8, 0}
+#define CK_PANEL_vnni256 {6, 8, 0x80}
+#define CK_PANEL_avxvnni {6, 8, 0x80}
+#define CK_PANEL_avx512vnni {6, 8, 0x80}
+#define CK_PANEL_neon {2, 16, 0}
+#define CK_PANEL_dotprod {6, 16, 0}
+#define CK_PANEL_i8mm {12, 8, 0}
 
+typedef void ck_quantize_panels(const ck_quantize_args *args, int32_t row_begin, int32_t row_end, int8_t *panels,
+                                float *scale);
+typedef void ck_linear_i8(const ck_linear_i8_args *args, int32_t row_begin, int32_t row_end, int32_t out_begin,
+                          int32_t out_end);
 typedef void ck_convolution_i8(const ck_convolution_i8_args *args, int32_t row_begin, int32_t row_end);
 
 typedef void ck_attention_i8_center(const ck_attention_i8_keys *keys);
@@ -154,6 +166,8 @@ extern const ck_kernels ck_kernels_avx512vnni;
 extern const ck_kernels ck_kernels_vnni256;
 extern const ck_kernels ck_kernels_avxvnni;
 ck_linear_i8 ck_linear_i8_avx2, ck_linear_i8_avx512vnni, ck_linear_i8_vnni256, ck_linear_i8_avxvnni;
+ck_quantize_panels ck_quantize_panels_avx2, ck_quantize_panels_avx512vnni, ck_quantize_panels_vnni256,
+    ck_quantize_panels_avxvnni;
 ck_convolution_i8 ck_convolution_i8_avx2, ck_convolution_i8_avx512vnni, ck_convolution_i8_vnni256,
     ck_convolution_i8_avxvnni;
 CK_ATTENTION_I8(avx2);
@@ -165,6 +179,7 @@ extern const ck_kernels ck_kernels_neon;
 extern const ck_kernels ck_kernels_neon_dotprod;
 extern const ck_kernels ck_kernels_neon_i8mm;
 ck_linear_i8 ck_linear_i8_neon, ck_linear_i8_dotprod, ck_linear_i8_i8mm;
+ck_quantize_panels ck_quantize_panels_neon, ck_quantize_panels_dotprod, ck_quantize_panels_i8mm;
 ck_convolution_i8 ck_convolution_i8_neon, ck_convolution_i8_dotprod, ck_convolution_i8_i8mm;
 CK_ATTENTION_I8(neon);
 CK_ATTENTION_I8(dotprod);

@@ -1,22 +1,357 @@
-// The end of every int8 linear, written once: exact sums to float32 rows. Include inside CK_TARGET_BEGIN.
+// An int8 linear, written once; each including file gives it the product of one instruction set. Include inside
+// CK_TARGET_BEGIN after defining
+//   LI_ROWS, LI_PANEL_UNIT, LI_PANEL_FLIP  the ck_panel of the level
+//   LI_GROUPS       groups of 8 outputs of a full tile
+//   LI_WEIGHT_BYTES what stays in L2 while the row panels pass
+//   LI_QUANTIZE     the name of the level's quantize_panels
+// Afterwards the function is wanted
+//   tile(x, w, group, blocks, weight_sum, rows, groups, sums)  the sums of `blocks` blocks of 8 inputs, [rows][LI_OUTS];
+//                                           weight_sum is [8 groups] where it is to be corrected for moved x, or NULL
 #include "vector.inc.h"
 
-/// sums is [rows][stride_sums], of the outputs from `o` on; writes outputs o..<end, end - o <= stride_sums.
-static __attribute__((unused)) void finish(const int32_t *sums, int32_t stride_sums, int32_t rows, const float *scale_x,
-                                           const ck_matrix_i8 *w, int32_t o, int32_t end, ck_activation activation,
-                                           float *y, size_t stride_y) {
-    for (int32_t c = o; c < end; c += 16) {
-        const int32_t n = end - c < 16 ? end - c : 16;
-        // The matrix's rows end on a multiple of 8: that many can be read.
-        const int32_t readable = n > 8 ? 16 : 8;
-        const f32x16 scale = load_first(w->scale + c, readable);
-        const f32x16 bias = w->bias != NULL ? load_first(w->bias + c, readable) : splat(0.0f);
-        for (int32_t r = 0; r < rows; r++) {
-            i32x16 sum;
-            memcpy(&sum, sums + r * stride_sums + (c - o), sizeof sum);
-            f32x16 v = __builtin_convertvector(sum, f32x16) * (scale_x[r] * scale);
-            if (w->bias != NULL) v = v + bias;
-            store_first(y + (size_t)r * stride_y + (size_t)c, activation16(v, activation), n);
+enum {
+    LI_OUTS = LI_GROUPS * 8 < 16 ? 16 : LI_GROUPS * 8,
+    LI_UNIT = LI_PANEL_UNIT,
+    LI_STEP = LI_ROWS * LI_UNIT,  // bytes of a panel for 8 inputs
+    LI_LONG = 2304,               // longer rows are cut: a panel of them would not stay in L1
+    LI_CUT = 1152,
+    LI_CUT_ROWS = 96,             // fewer rows would not pay for what is written in between
+};
+
+CK_INLINE const float *row_vector(ck_row_vectors v, int32_t row) {
+    if (v.base == NULL || v.index == NULL) return v.base;
+    return v.base + (size_t)v.index[row] * v.stride;
+}
+
+/// The Hadamard transform of 128 values, divided by its norm: stages of distance 64, 32, …, 1.
+static void hadamard(f32x16 v[8]) {
+    for (int distance = 4; distance > 0; distance /= 2)
+        for (int i = 0; i < 8; i++)
+            if ((i & distance) == 0) {
+                const f32x16 a = v[i], b = v[i + distance];
+                v[i] = a + b;
+                v[i + distance] = a - b;
+            }
+    for (int i = 0; i < 8; i++) {
+        const f32x16 x = v[i];
+        const f32x16 a = x + __builtin_shufflevector(x, x, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7);
+        const f32x16 b = __builtin_shufflevector(x, x, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7) - x;
+        const f32x16 x8 = __builtin_shufflevector(a, b, 0, 1, 2, 3, 4, 5, 6, 7, 24, 25, 26, 27, 28, 29, 30, 31);
+        const f32x16 o4 =
+            __builtin_shufflevector(x8, x8, 4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11);
+        const f32x16 x4 = __builtin_shufflevector(x8 + o4, o4 - x8, 0, 1, 2, 3, 20, 21, 22, 23, 8, 9, 10, 11, 28, 29,
+                                                  30, 31);
+        const f32x16 o2 =
+            __builtin_shufflevector(x4, x4, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13);
+        const f32x16 x2 = __builtin_shufflevector(x4 + o2, o2 - x4, 0, 1, 18, 19, 4, 5, 22, 23, 8, 9, 26, 27, 12, 13,
+                                                  30, 31);
+        const f32x16 o1 =
+            __builtin_shufflevector(x2, x2, 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14);
+        const f32x16 x1 = __builtin_shufflevector(x2 + o1, o1 - x2, 0, 17, 2, 19, 4, 21, 6, 23, 8, 25, 10, 27, 12, 29,
+                                                  14, 31);
+        v[i] = x1 * CK_HADAMARD_SCALE;
+    }
+}
+
+/// One row on its way to int8: what is done to a value before it is rounded.
+typedef struct li_row {
+    const float *x, *gamma, *beta, *scale, *shift;
+    float mean, inverse;
+    int32_t normalize, hadamard;
+} li_row;
+
+/// Elements i..<i + n, n <= 16, normalized and modulated.
+CK_INLINE f32x16 row_values(const li_row *row, int32_t i, int32_t n, const int normalize) {
+    f32x16 v = load_first(row->x + i, n);
+    if (normalize) {
+        v = (v - row->mean) * row->inverse;
+        if (row->gamma != NULL) v = v * load_first(row->gamma + i, n);
+        if (row->beta != NULL) v = v + load_first(row->beta + i, n);
+        if (row->scale != NULL) v = v * (1.0f + load_first(row->scale + i, n));
+        if (row->shift != NULL) v = v + load_first(row->shift + i, n);
+        if (n < 16) {
+            const i32x16 lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+            v = choose(lane < n, v, splat(0.0f));
+        }
+    }
+    return v;
+}
+
+/// The bits of the largest magnitude as an integer: floats of one sign are ordered as their bits are, NaNs above infinity.
+CK_INLINE int32_t row_largest_bits(const li_row *row, int32_t in, const int normalize) {
+    i32x16 maxima[2] = {{0}, {0}};
+    int32_t i = 0;
+    if (row->hadamard) {
+        for (; i < in; i += 128) {
+            f32x16 v[8];
+            for (int j = 0; j < 8; j++) v[j] = row_values(row, i + 16 * j, 16, normalize);
+            hadamard(v);
+            for (int j = 0; j < 8; j++) maxima[0] = larger_int(as_int(magnitude(v[j])), maxima[0]);
+        }
+    } else {
+        for (; i + 32 <= in; i += 32) {
+            maxima[0] = larger_int(as_int(magnitude(row_values(row, i, 16, normalize))), maxima[0]);
+            maxima[1] = larger_int(as_int(magnitude(row_values(row, i + 16, 16, normalize))), maxima[1]);
+        }
+        for (; i < in; i += 16) {
+            const int32_t n = in - i < 16 ? in - i : 16;
+            maxima[0] = larger_int(as_int(magnitude(row_values(row, i, n, normalize))), maxima[0]);
+        }
+    }
+    const i32x16 both = larger_int(maxima[0], maxima[1]);
+    int32_t largest = 0;
+    for (i = 0; i < 16; i++) largest = both[i] > largest ? both[i] : largest;
+    return largest;
+}
+
+/// The largest magnitude that is not NaN, of a row that is not finite throughout.
+static float row_largest_number(const li_row *row, int32_t in) {
+    f32x16 maxima = {0};
+    for (int32_t i = 0; i < in; i += row->hadamard ? 128 : 16) {
+        f32x16 v[8];
+        const int count = row->hadamard ? 8 : 1;
+        for (int j = 0; j < count; j++) {
+            const int32_t at = i + 16 * j;
+            v[j] = row_values(row, at, in - at < 16 ? in - at : 16, row->normalize);
+        }
+        if (row->hadamard) hadamard(v);
+        for (int j = 0; j < count; j++) maxima = larger(magnitude(v[j]), maxima);
+    }
+    float largest = 0.0f;
+    for (int i = 0; i < 16; i++) largest = maxima[i] > largest ? maxima[i] : largest;
+    return largest < CK_FLOAT_MAX ? largest : CK_FLOAT_MAX;
+}
+
+/// Two blocks of 8 inputs of one row into its panel. Nothing finite leaves -127...127, so only rows with more than that
+/// are `hard`.
+CK_INLINE void put_values(int8_t *to, f32x16 v, float inverse, const int hard) {
+    if (hard) v = choose(v == v, v, splat(0.0f));
+    v = v * inverse;
+    if (hard) v = smaller(larger(v, splat(-127.0f)), splat(127.0f));
+    const i8x16 bytes = __builtin_convertvector(as_int(v + CK_MAGIC), i8x16) ^ (int8_t)LI_PANEL_FLIP;
+    const f64x2 halves = (f64x2)bytes;
+    for (int repeat = 0; repeat < LI_UNIT / 8; repeat++) {
+        *(f64_unaligned *)(to + 8 * repeat) = halves[0];
+        *(f64_unaligned *)(to + LI_STEP + 8 * repeat) = halves[1];
+    }
+}
+
+CK_INLINE void put_row(const li_row *row, int32_t in, float inverse, int8_t *to, const int normalize, const int hard) {
+    int32_t i = 0;
+    if (row->hadamard) {
+        for (; i < in; i += 128) {
+            f32x16 v[8];
+            for (int j = 0; j < 8; j++) v[j] = row_values(row, i + 16 * j, 16, normalize);
+            hadamard(v);
+            for (int j = 0; j < 8; j++) put_values(to + (size_t)(i / 8 + 2 * j) * LI_STEP, v[j], inverse, hard);
+        }
+        return;
+    }
+    for (; i + 16 <= in; i += 16)
+        put_values(to + (size_t)(i / 8) * LI_STEP, row_values(row, i, 16, normalize), inverse, hard);
+    if (i < in) put_values(to + (size_t)(i / 8) * LI_STEP, row_values(row, i, in - i, normalize), inverse, hard);
+}
+
+static void put_hard_row(const li_row *row, int32_t in, float inverse, int8_t *to) {
+    put_row(row, in, inverse, to, row->normalize, 1);
+}
+
+/// The statistics of layer_norm, with the same additions.
+static void row_moments(li_row *row, int32_t n, float eps) {
+    const i32x16 lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    f32x16 lanes = {0}, squares = {0};
+    int32_t i = 0;
+    for (; i + 16 <= n; i += 16) lanes = lanes + load(row->x + i);
+    if (i < n) lanes = lanes + load_first(row->x + i, n - i);
+    row->mean = tree(lanes) / (float)n;
+    for (i = 0; i + 16 <= n; i += 16) {
+        const f32x16 d = load(row->x + i) - row->mean;
+        squares = squares + d * d;
+    }
+    if (i < n) {
+        f32x16 d = load_first(row->x + i, n - i) - row->mean;
+        d = choose(lane < n - i, d, splat(0.0f));
+        squares = squares + d * d;
+    }
+    row->inverse = 1.0f / __builtin_sqrtf(tree(squares) / (float)n + eps);
+}
+
+void LI_QUANTIZE(const ck_quantize_args *a, int32_t row_begin, int32_t row_end, int8_t *panels, float *scale) {
+    const int32_t in = a->in;
+    const size_t panel = (size_t)((in + 15) / 16 * 2) * LI_STEP;
+    for (int32_t r = row_begin; r < row_end; r++) {
+        li_row row = {.x = a->x + (size_t)r * a->stride, .normalize = a->normalize,
+                      .hadamard = a->hadamard};
+        if (a->normalize) {
+            row.gamma = a->gamma;
+            row.beta = a->beta;
+            row.scale = row_vector(a->scale, r);
+            row.shift = row_vector(a->shift, r);
+            row_moments(&row, in, a->eps);
+        }
+        const int32_t bits = a->normalize ? row_largest_bits(&row, in, 1) : row_largest_bits(&row, in, 0);
+        const int hard = bits >= 0x7f800000;
+        float largest;
+        memcpy(&largest, &bits, sizeof largest);
+        if (hard) largest = row_largest_number(&row, in);
+        const int zero = largest < CK_ROW_ZERO;
+        const float inverse = zero ? 0.0f : 127.0f / largest;
+        scale[r] = zero ? 0.0f : largest / 127.0f;
+        int8_t *to = panels + (size_t)(r / LI_ROWS) * panel + (size_t)(r % LI_ROWS) * LI_UNIT;
+        if (hard)
+            put_hard_row(&row, in, inverse, to);
+        else if (a->normalize)
+            put_row(&row, in, inverse, to, 1, 0);
+        else
+            put_row(&row, in, inverse, to, 0, 0);
+    }
+}
+
+CK_INLINE void tile(const int8_t *x, const int8_t *w, size_t group, int32_t blocks, const int32_t *weight_sum,
+                    const int rows, const int groups, int32_t *sums);
+
+#define LI_TILE(R) \
+    static void tile_##R(const int8_t *x, const int8_t *w, size_t group, int32_t blocks, const int32_t *weight_sum, \
+                         int32_t groups, int32_t *sums) { \
+        if (LI_GROUPS == 1 || groups == LI_GROUPS) { \
+            tile(x, w, group, blocks, weight_sum, R, LI_GROUPS, sums); \
+        } else { \
+            for (int32_t g = 0; g < groups; g++) \
+                tile(x, w + (size_t)g * group, group, blocks, weight_sum != NULL ? weight_sum + 8 * g : NULL, R, 1, \
+                     sums + 8 * g); \
+        } \
+    }
+
+/// Outputs c..<c + n of `rows` rows: exact sums to float32.
+CK_INLINE void finish_vector(const ck_linear_i8_args *a, const int32_t *sums, int32_t rows, int32_t row, int32_t c,
+                             int32_t n, const int first, const int last, const ck_activation activation) {
+    const ck_matrix_i8 *w = a->w;
+    int32_t *partial = a->partial != NULL ? a->partial : (int32_t *)(void *)a->y;
+    const size_t stride_partial = a->partial != NULL ? a->stride_partial : a->stride_y;
+    // The matrix's rows end on a multiple of 8: that many can be read.
+    const int32_t readable = n > 8 ? 16 : 8;
+    const f32x16 scale = load_first(w->scale + c, readable);
+    const f32x16 bias = w->bias != NULL ? load_first(w->bias + c, readable) : splat(0.0f);
+    for (int32_t r = 0; r < rows; r++) {
+        const size_t at = (size_t)(row + r);
+        i32x16 sum;
+        memcpy(&sum, sums + r * LI_OUTS, sizeof sum);
+        // Unfinished sums lie in memory as they are; moved as vectors, whose bits stay.
+        float *part = (float *)(void *)(partial + at * stride_partial + (size_t)c);
+        if (!first) sum = sum + as_int(load_first(part, n));
+        if (!last) {
+            store_first(part, as_float(sum), n);
+            continue;
+        }
+        f32x16 v = __builtin_convertvector(sum, f32x16) * (a->scale_x[at] * scale);
+        if (w->bias != NULL) v = v + bias;
+        v = activation16(v, activation);
+        if (a->residual != NULL) {
+            const float *gate = row_vector(a->gate, row + r);
+            if (gate != NULL) v = v * load_first(gate + c, n);
+            v = load_first(a->residual + at * a->stride_residual + (size_t)c, n) + v;
+        }
+        store_first(a->y + at * a->stride_y + (size_t)c, v, n);
+    }
+}
+
+CK_INLINE void finish_all(const ck_linear_i8_args *a, const int32_t *sums, int32_t rows, int32_t row, int32_t o,
+                          int32_t end, const int first, const int last, const ck_activation activation) {
+    int32_t c = o;
+    for (; c + 16 <= end; c += 16) finish_vector(a, sums + (c - o), rows, row, c, 16, first, last, activation);
+    if (c < end) finish_vector(a, sums + (c - o), rows, row, c, end - c, first, last, activation);
+}
+
+static void finish(const ck_linear_i8_args *a, const int32_t *sums, int32_t rows, int32_t row, int32_t o, int32_t end,
+                   int first, int last) {
+    if (first && last) {
+        if (a->activation == CK_ACTIVATION_NONE)
+            finish_all(a, sums, rows, row, o, end, 1, 1, CK_ACTIVATION_NONE);
+        else if (a->activation == CK_ACTIVATION_GELU_TANH)
+            finish_all(a, sums, rows, row, o, end, 1, 1, CK_ACTIVATION_GELU_TANH);
+        else
+            finish_all(a, sums, rows, row, o, end, 1, 1, a->activation);
+    } else if (last) {
+        finish_all(a, sums, rows, row, o, end, 0, 1, a->activation);
+    } else if (first) {
+        finish_all(a, sums, rows, row, o, end, 1, 0, CK_ACTIVATION_NONE);
+    } else {
+        finish_all(a, sums, rows, row, o, end, 0, 0, CK_ACTIVATION_NONE);
+    }
+}
+
+typedef void li_tile(const int8_t *x, const int8_t *w, size_t group, int32_t blocks, const int32_t *weight_sum,
+                     int32_t groups, int32_t *sums);
+
+/// What a panel's tiles ask the memory for, a piece each: the float rows of the next panel.
+typedef struct li_ahead {
+    const char *next, *end;
+    size_t piece;
+} li_ahead;
+
+static li_ahead ahead_of(const ck_quantize_args *source, int32_t row, int32_t row_end, int32_t tiles) {
+    li_ahead ahead = {0};
+    if (source == NULL || row >= row_end) return ahead;
+    const int32_t rows = row_end - row < LI_ROWS ? row_end - row : LI_ROWS;
+    const size_t floats = (size_t)(rows - 1) * source->stride + (size_t)source->in;
+    if (source->stride > 2 * (size_t)source->in) return ahead;  // mostly what is not needed
+    ahead.next = (const char *)(source->x + (size_t)row * source->stride);
+    ahead.end = ahead.next + floats * sizeof(float);
+    ahead.piece = (floats * sizeof(float) / (size_t)tiles + 64) & ~(size_t)63;
+    return ahead;
+}
+
+CK_INLINE void look_ahead(li_ahead *ahead) {
+    if (ahead->next == NULL) return;
+    const char *stop = (size_t)(ahead->end - ahead->next) < ahead->piece ? ahead->end : ahead->next + ahead->piece;
+    for (; ahead->next < stop; ahead->next += 64) __builtin_prefetch(ahead->next, 0, 2);
+}
+
+static void linear_rows(const ck_linear_i8_args *a, int32_t row_begin, int32_t row_end, int32_t out_begin,
+                        int32_t out_end, li_tile *const tiles[]) {
+    const ck_matrix_i8 *w = a->w;
+    const int32_t blocks = (w->in + 15) / 16 * 2;
+    const size_t panel = (size_t)blocks * LI_STEP, group = (size_t)blocks * 64;
+    const int32_t cuts = w->in > LI_LONG && row_end - row_begin >= LI_CUT_ROWS ? (w->in + LI_CUT - 1) / LI_CUT : 1;
+    const int32_t cut = (blocks / 2 + cuts - 1) / cuts * 2;  // in blocks
+    const int32_t tiles_all = (out_end - out_begin + LI_OUTS - 1) / LI_OUTS;
+    int32_t fitting = LI_WEIGHT_BYTES / (cut * 64 * (LI_OUTS / 8));
+    if (fitting < 1) fitting = 1;
+    const int32_t shares = (tiles_all + fitting - 1) / fitting;
+    const int32_t share = (tiles_all + shares - 1) / shares * LI_OUTS;  // even blocks of outputs
+    for (int32_t begin = out_begin; begin < out_end; begin += share) {
+        const int32_t end = out_end - begin < share ? out_end : begin + share;
+        for (int32_t block = 0; block < blocks; block += cut) {
+            const int32_t count = blocks - block < cut ? blocks - block : cut;
+            const int first = block == 0, last = block + count == blocks;
+            for (int32_t r = row_begin; r < row_end; r += LI_ROWS) {
+                const int32_t tall = row_end - r < LI_ROWS ? row_end - r : LI_ROWS;
+                li_ahead ahead = {0};
+                if (a->source != NULL && first && begin == out_begin) {
+                    LI_QUANTIZE(a->source, r, r + tall, a->panels, a->scale_x);
+                    ahead = ahead_of(a->source, r + LI_ROWS, row_end, (end - begin + LI_OUTS - 1) / LI_OUTS);
+                }
+                const int8_t *x = a->panels + (size_t)(r / LI_ROWS) * panel + (size_t)block * LI_STEP;
+                for (int32_t o = begin; o < end; o += LI_OUTS) {
+                    _Alignas(64) int32_t sums[LI_ROWS * LI_OUTS];
+                    const int32_t stop = end - o < LI_OUTS ? end : o + LI_OUTS;
+                    const int32_t groups = (stop - o + 7) / 8;
+                    // The end of a half-filled vector is converted, not stored.
+                    if (groups % 2 != 0)
+                        for (int32_t i = 0; i < tall; i++) memset(sums + i * LI_OUTS + 8 * groups, 0, 32);
+                    look_ahead(&ahead);
+                    const int8_t *weights = w->weight + (size_t)(o / 8) * group + (size_t)block * 64;
+                    const int32_t *moved = LI_PANEL_FLIP != 0 && last ? w->sum + o : NULL;
+                    if (LI_OUTS == 8 * LI_GROUPS) {
+                        tiles[tall - 1](x, weights, group, count, moved, groups, sums);
+                    } else {
+                        for (int32_t g = 0; g < groups; g++)
+                            tiles[tall - 1](x, weights + (size_t)g * group, group, count,
+                                            moved != NULL ? moved + 8 * g : NULL, 1, sums + 8 * g);
+                    }
+                    finish(a, sums, tall, r, o, stop, first, last);
+                }
+            }
         }
     }
 }

@@ -2,23 +2,27 @@
 #if defined(__aarch64__)
 #include <arm_neon.h>
 
+// In a panel each row's 8 bytes stand twice, so that one plain load fills a register.
+#define LI_ROWS 2
+#define LI_PANEL_UNIT 16
+#define LI_PANEL_FLIP 0
+#define LI_GROUPS 1
+#define LI_WEIGHT_BYTES (256 * 1024)
+#define LI_QUANTIZE ck_quantize_panels_neon
 #include "linear_i8.inc.h"
 
-enum { ROWS = 2, OUTS = 16 };
-
-/// sums[r][0..<8] of one group of 8 outputs, 16 inputs a step: two products of 8 bits fit 16 bits together
-/// (2 * 128 * 127), then pairs are added to 32.
-CK_INLINE void tile(const int8_t *x, size_t row, const int8_t *w, int32_t blocks, const int rows, int32_t *sums) {
-    int32x4_t acc[8 * ROWS];
+/// One group of 8 outputs, 16 inputs a step: two products of 8 bits fit 16 bits together (2 * 128 * 127), then pairs
+/// are added to 32.
+CK_INLINE void tile(const int8_t *x, const int8_t *w, size_t group, int32_t blocks, const int32_t *weight_sum,
+                    const int rows, const int groups, int32_t *sums) {
+    (void)group, (void)groups, (void)weight_sum;
+    int32x4_t acc[8 * LI_ROWS];
     CK_UNROLL for (int i = 0; i < 8 * rows; i++) acc[i] = vdupq_n_s32(0);
     for (int32_t b = 0; b < blocks; b += 2) {
-        int8x16_t x0[ROWS], x1[ROWS];
+        int8x16_t x0[LI_ROWS], x1[LI_ROWS];
         CK_UNROLL for (int r = 0; r < rows; r++) {
-            const int8x8_t low = vld1_s8(x + (size_t)r * row), high = vld1_s8(x + (size_t)r * row + 8);
-            x0[r] = vcombine_s8(low, low);
-            x1[r] = vcombine_s8(high, high);
-            // Hides that the halves are equal: clang would rather move each weight's high half down than use smull2.
-            __asm__("" : "+w"(x0[r]), "+w"(x1[r]));
+            x0[r] = vld1q_s8(x + 16 * r);
+            x1[r] = vld1q_s8(x + LI_STEP + 16 * r);
         }
         CK_UNROLL for (int v = 0; v < 4; v++) {
             const int8x16_t w0 = vld1q_s8(w + 16 * v), w1 = vld1q_s8(w + 64 + 16 * v);
@@ -33,35 +37,22 @@ CK_INLINE void tile(const int8_t *x, size_t row, const int8_t *w, int32_t blocks
             }
         }
         w += 128;
-        x += 16;
+        x += 2 * LI_STEP;
     }
     CK_UNROLL for (int r = 0; r < rows; r++) {
         CK_UNROLL for (int v = 0; v < 2; v++) {
             const int32x4_t *a = acc + 8 * r + 4 * v;
-            vst1q_s32(sums + r * OUTS + 4 * v, vpaddq_s32(vpaddq_s32(a[0], a[1]), vpaddq_s32(a[2], a[3])));
+            vst1q_s32(sums + r * LI_OUTS + 4 * v, vpaddq_s32(vpaddq_s32(a[0], a[1]), vpaddq_s32(a[2], a[3])));
         }
     }
 }
 
-void ck_linear_i8_neon(const int8_t *q, const float *scale_x, int32_t rows, const ck_matrix_i8 *w, int32_t out_begin,
-                       int32_t out_end, ck_activation activation, float *y, size_t stride_y) {
-    const int32_t blocks = (w->in + 15) / 16 * 2;
-    const size_t in_padded = (size_t)blocks * 8, group = (size_t)blocks * 64;
-    for (int32_t o = out_begin; o < out_end; o += OUTS) {
-        const int32_t end = out_end - o < OUTS ? out_end : o + OUTS;
-        for (int32_t r = 0; r < rows; r += ROWS) {
-            const int32_t tall = rows - r < ROWS ? rows - r : ROWS;
-            const int8_t *x = q + (size_t)r * in_padded;
-            int32_t sums[ROWS * OUTS] = {0};
-            for (int32_t g = 0; 8 * g < end - o; g++) {
-                const int8_t *weights = w->weight + (size_t)(o / 8 + g) * group;
-                if (tall == ROWS)
-                    tile(x, in_padded, weights, blocks, ROWS, sums + 8 * g);
-                else
-                    tile(x, in_padded, weights, blocks, 1, sums + 8 * g);
-            }
-            finish(sums, OUTS, tall, scale_x + r, w, o, end, activation, y + (size_t)r * stride_y, stride_y);
-        }
-    }
+LI_TILE(1)
+LI_TILE(2)
+
+void ck_linear_i8_neon(const ck_linear_i8_args *a, int32_t row_begin, int32_t row_end, int32_t out_begin,
+                       int32_t out_end) {
+    static li_tile *const tiles[] = {tile_1, tile_2};
+    linear_rows(a, row_begin, row_end, out_begin, out_end, tiles);
 }
 #endif

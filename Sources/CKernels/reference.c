@@ -1,22 +1,78 @@
 // The reference: what every level must give, bit for bit. Plain loops; reductions run in 16 virtual lanes.
 #include "reference.inc.h"
 
-static void quantize_rows(const float *x, size_t stride_x, int32_t rows, int32_t in, int8_t *q, float *scale) {
-    const int32_t padded = (in + 15) / 16 * 16;
-    for (int32_t r = 0; r < rows; r++) {
-        const float *row = x + (size_t)r * stride_x;
-        int8_t *out = q + (size_t)r * (size_t)padded;
-        float largest = 0.0f;
-        for (int32_t i = 0; i < in; i++) {
-            float a = row[i] < 0.0f ? -row[i] : row[i];
-            largest = a > largest ? a : largest;
+static const float *row_vector(ck_row_vectors v, int32_t row) {
+    if (v.base == NULL || v.index == NULL) return v.base;
+    return v.base + (size_t)v.index[row] * v.stride;
+}
+
+/// Stages of distance 64, 32, …, 1.
+static void hadamard(float x[128]) {
+    for (int distance = 64; distance > 0; distance /= 2)
+        for (int i = 0; i < 128; i++)
+            if ((i & distance) == 0) {
+                const float a = x[i], b = x[i + distance];
+                x[i] = a + b;
+                x[i + distance] = a - b;
+            }
+    for (int i = 0; i < 128; i++) x[i] = x[i] * CK_HADAMARD_SCALE;
+}
+
+static void moments(const float *x, int32_t n, float eps, float *mean, float *inverse) {
+    float lanes[16] = {0}, squares[16] = {0};
+    for (int32_t i = 0; i < n; i++) lanes[i % 16] = lanes[i % 16] + x[i];
+    *mean = tree(lanes) / (float)n;
+    for (int32_t i = 0; i < n; i++) squares[i % 16] = squares[i % 16] + (x[i] - *mean) * (x[i] - *mean);
+    *inverse = 1.0f / __builtin_sqrtf(tree(squares) / (float)n + eps);
+}
+
+static float modulated(float x, float mean, float inverse, const float *gamma, const float *beta, const float *scale,
+                       const float *shift, int32_t i) {
+    float v = (x - mean) * inverse;
+    if (gamma != NULL) v = v * gamma[i];
+    if (beta != NULL) v = v + beta[i];
+    if (scale != NULL) v = v * (1.0f + scale[i]);
+    if (shift != NULL) v = v + shift[i];
+    return v;
+}
+
+/// Values from..<from + 128 of row r as they are to be rounded, 0 past `in`.
+static void values(const ck_quantize_args *a, int32_t r, float mean, float inverse, int32_t from, float v[128]) {
+    const float *x = a->x + (size_t)r * a->stride;
+    for (int32_t i = 0; i < 128; i++) {
+        v[i] = 0.0f;
+        if (from + i >= a->in) continue;
+        v[i] = x[from + i];
+        if (a->normalize)
+            v[i] = modulated(v[i], mean, inverse, a->gamma, a->beta, row_vector(a->scale, r), row_vector(a->shift, r),
+                             from + i);
+    }
+    if (a->hadamard) hadamard(v);
+}
+
+/// A panel of the reference is a row.
+static void quantize_panels(const ck_quantize_args *a, int32_t row_begin, int32_t row_end, int8_t *panels,
+                            float *scale) {
+    const int32_t padded = (a->in + 15) / 16 * 16;
+    for (int32_t r = row_begin; r < row_end; r++) {
+        int8_t *out = panels + (size_t)r * (size_t)padded;
+        float mean = 0.0f, inverse_deviation = 0.0f, largest = 0.0f, v[128];
+        if (a->normalize) moments(a->x + (size_t)r * a->stride, a->in, a->eps, &mean, &inverse_deviation);
+        for (int32_t from = 0; from < a->in; from += 128) {
+            values(a, r, mean, inverse_deviation, from, v);
+            for (int32_t i = 0; i < 128; i++) {
+                const float magnitude = v[i] < 0.0f ? -v[i] : v[i];
+                largest = magnitude > largest ? magnitude : largest;
+            }
         }
         largest = largest < CK_FLOAT_MAX ? largest : CK_FLOAT_MAX;
         const int zero = largest < CK_ROW_ZERO;
         const float inverse = zero ? 0.0f : 127.0f / largest;
         scale[r] = zero ? 0.0f : largest / 127.0f;
-        for (int32_t i = 0; i < in; i++) out[i] = quantized(row[i], inverse);
-        for (int32_t i = in; i < padded; i++) out[i] = 0;
+        for (int32_t from = 0; from < a->in; from += 128) {
+            values(a, r, mean, inverse_deviation, from, v);
+            for (int32_t i = 0; i < 128 && from + i < padded; i++) out[from + i] = quantized(v[i], inverse);
+        }
     }
 }
 
@@ -92,19 +148,9 @@ static void convolution_f32(const ck_convolution_f32_args *a, int32_t row_begin,
 
 static void layer_norm(const float *x, int32_t n, float eps, const float *gamma, const float *beta, const float *scale,
                        const float *shift, float *y) {
-    float lanes[16] = {0}, squares[16] = {0};
-    for (int32_t i = 0; i < n; i++) lanes[i % 16] = lanes[i % 16] + x[i];
-    const float mean = tree(lanes) / (float)n;
-    for (int32_t i = 0; i < n; i++) squares[i % 16] = squares[i % 16] + (x[i] - mean) * (x[i] - mean);
-    const float inverse = 1.0f / __builtin_sqrtf(tree(squares) / (float)n + eps);
-    for (int32_t i = 0; i < n; i++) {
-        float v = (x[i] - mean) * inverse;
-        if (gamma != NULL) v = v * gamma[i];
-        if (beta != NULL) v = v + beta[i];
-        if (scale != NULL) v = v * (1.0f + scale[i]);
-        if (shift != NULL) v = v + shift[i];
-        y[i] = v;
-    }
+    float mean, inverse;
+    moments(x, n, eps, &mean, &inverse);
+    for (int32_t i = 0; i < n; i++) y[i] = modulated(x[i], mean, inverse, gamma, beta, scale, shift, i);
 }
 
 static void rms_norm(const float *x, int32_t n, float eps, const float *gamma, float *y) {
@@ -142,20 +188,28 @@ static void axpby(float a, const float *x, float b, float *y, int32_t n) {
     for (int32_t i = 0; i < n; i++) y[i] = a * x[i] + b * y[i];
 }
 
-static void linear_i8(const int8_t *q, const float *scale_x, int32_t rows, const ck_matrix_i8 *w, int32_t out_begin,
-                      int32_t out_end, ck_activation activation, float *y, size_t stride_y) {
+static void linear_i8(const ck_linear_i8_args *a, int32_t row_begin, int32_t row_end, int32_t out_begin,
+                      int32_t out_end) {
+    const ck_matrix_i8 *w = a->w;
     const int32_t blocks = (w->in + 15) / 16 * 2;
-    for (int32_t r = 0; r < rows; r++)
+    if (a->source != NULL) quantize_panels(a->source, row_begin, row_end, a->panels, a->scale_x);
+    for (int32_t r = row_begin; r < row_end; r++)
         for (int32_t o = out_begin; o < out_end; o++) {
             int32_t sum = 0;
             for (int32_t b = 0; b < blocks; b++) {
-                const int8_t *x = q + ((size_t)r * (size_t)blocks + (size_t)b) * 8;
+                const int8_t *x = a->panels + ((size_t)r * (size_t)blocks + (size_t)b) * 8;
                 const int8_t *weight = w->weight + ((size_t)(o / 8) * (size_t)blocks + (size_t)b) * 64 + o % 8 * 8;
                 for (int32_t i = 0; i < 8; i++) sum += (int32_t)x[i] * (int32_t)weight[i];
             }
-            float v = (float)sum * (scale_x[r] * w->scale[o]);
+            float v = (float)sum * (a->scale_x[r] * w->scale[o]);
             if (w->bias != NULL) v = v + w->bias[o];
-            y[(size_t)r * stride_y + (size_t)o] = ck_activation_of(v, activation);
+            v = ck_activation_of(v, a->activation);
+            if (a->residual != NULL) {
+                const float *gate = row_vector(a->gate, r);
+                if (gate != NULL) v = v * gate[o];
+                v = a->residual[(size_t)r * a->stride_residual + (size_t)o] + v;
+            }
+            a->y[(size_t)r * a->stride_y + (size_t)o] = v;
         }
 }
 
@@ -219,7 +273,8 @@ static void convolution_i8(const ck_convolution_i8_args *a, int32_t row_begin, i
 
 const ck_kernels ck_kernels_reference = {
     .level = CK_LEVEL_REFERENCE,
-    .quantize_rows = quantize_rows,
+    .panel = {1, 8, 0},
+    .quantize_panels = quantize_panels,
     .linear_i8 = linear_i8,
     .linear_f32 = linear_f32,
     .attention_f32 = attention_f32,

@@ -12,6 +12,8 @@
 typedef float f32x16 __attribute__((vector_size(64)));
 typedef float f32x8 __attribute__((vector_size(32)));
 typedef int32_t i32x16 __attribute__((vector_size(64)));
+typedef double f64x2 __attribute__((vector_size(16)));
+typedef double f64_unaligned __attribute__((aligned(1), may_alias));
 typedef int8_t i8x16 __attribute__((vector_size(16)));
 typedef uint8_t u8x16 __attribute__((vector_size(16)));
 typedef float f32x16_unaligned __attribute__((vector_size(64), aligned(4), may_alias));
@@ -60,6 +62,11 @@ CK_INLINE f32x16 with_sign_of(f32x16 x, f32x16 sign) {
 }
 /// b where either is NaN.
 CK_INLINE f32x16 larger(f32x16 a, f32x16 b) { return choose(a > b, a, b); }
+CK_INLINE i32x16 larger_int(i32x16 a, i32x16 b) {
+    const i32x16 mask = a > b;
+    return (mask & a) | (~mask & b);
+}
+CK_INLINE f32x16 smaller(f32x16 a, f32x16 b) { return choose(a < b, a, b); }
 
 CK_INLINE f32x16 floats_of(const uint8_t *p, int32_t n, int32_t zero) {
     u8x16 bytes = {0};
@@ -129,6 +136,24 @@ CK_INLINE f32x16 exp16(f32x16 x) {
     return choose(x != x, x, p);
 }
 
+/// 1 + exp(x), without exp16's care for the ends: beyond them 1 and infinity. 1 for a NaN.
+CK_INLINE f32x16 one_plus_exp16(f32x16 x) {
+    f32x16 c = larger(x, splat(CK_EXP_MIN));
+    c = smaller(c, splat(CK_EXP_INFINITE));
+    const f32x16 t = c * CK_LOG2E + CK_MAGIC;
+    const f32x16 nf = t - CK_MAGIC;
+    f32x16 r = c - nf * CK_LN2_HIGH;
+    r = r - nf * CK_LN2_LOW;
+    f32x16 p = splat(CK_EXP_7);
+    p = p * r + CK_EXP_6;
+    p = p * r + CK_EXP_5;
+    p = p * r + CK_EXP_4;
+    p = p * r + CK_EXP_3;
+    p = p * r + CK_EXP_2;
+    p = (p * (r * r) + r) + 1.0f;
+    return 1.0f + p * as_float((as_int(t) - (CK_MAGIC_BITS - 127)) << 23);
+}
+
 CK_INLINE f32x16 tanh16(f32x16 x) {
     const f32x16 a = magnitude(x), s = x * x;
     f32x16 p = splat(CK_TANH_4);
@@ -166,11 +191,11 @@ CK_INLINE f32x16 erf16(f32x16 x) {
 CK_INLINE f32x16 activation16(f32x16 x, ck_activation activation) {
     switch (activation) {
     case CK_ACTIVATION_GELU_TANH:
-        return 0.5f * x * (1.0f + tanh16(CK_GELU_SCALE * (x + CK_GELU_CUBE * (x * x * x))));
+        return x / one_plus_exp16((x + (x * x * x) * CK_GELU_CUBE) * CK_GELU_SCALE);
     case CK_ACTIVATION_GELU_ERF:
         return 0.5f * x * (1.0f + erf16(x * CK_SQRT_HALF));
     case CK_ACTIVATION_SILU:
-        return x / (1.0f + exp16(-x));
+        return x / one_plus_exp16(-x);
     case CK_ACTIVATION_RELU:
         return choose(x > 0.0f, x, splat(0.0f));
     case CK_ACTIVATION_NONE:

@@ -70,29 +70,30 @@ public struct Linear: @unchecked Sendable {
     /// `y = activation(x·Wᵀ + b)`.
     ///
     /// x is [rows, strideX], y is [rows, strideY], strides in floats, nil is contiguous. `scratch` is 64-byte aligned
-    /// and holds `scratchBytes(rows:)`.
+    /// and holds `scratchBytes(rows:)`. With a normalization x is normalized first; float weights need `floats`,
+    /// [rows, inputs], to do so.
     public func callAsFunction(
-        _ x: UnsafePointer<Float>, strideX: Int? = nil, rows: Int, into y: UnsafeMutablePointer<Float>,
-        strideY: Int? = nil, activation: Activation = .none, compute: Compute, scratch: UnsafeMutableRawPointer
+        _ x: UnsafePointer<Float>, strideX: Int? = nil, rows: Int, normalization: Normalization? = nil,
+        floats: UnsafeMutablePointer<Float>? = nil, into y: UnsafeMutablePointer<Float>, strideY: Int? = nil,
+        activation: Activation = .none, compute: Compute, scratch: UnsafeMutableRawPointer
     ) {
-        guard rows > 0 else { return }
-        switch storage {
-        case .int8(let matrix):
-            let quantized = QuantizedRows(
-                x, stride: strideX ?? inputs, rows: rows, width: inputs, compute: compute, scratch: scratch)
-            multiply(quantized, matrix, into: y, strideY: strideY ?? outputs, activation, compute)
-        case .float(let weight, let bias):
-            let (strideX, strideY) = (strideX ?? inputs, strideY ?? outputs)
-            let kernel = compute.kernels.linear_f32.unsafelyUnwrapped
-            let width = Int32(inputs)
-            Tiles(rows: rows, outputs: outputs, bytesPerOutput: inputs * 4, threads: compute.pool.threads)
-                .run(compute) { rows, outputs in
-                    kernel(
-                        x + rows.lowerBound * strideX, strideX, Int32(rows.count), weight, bias, width,
-                        Int32(outputs.lowerBound), Int32(outputs.upperBound), activation.kernel,
-                        y + rows.lowerBound * strideY, strideY)
-                }
-        }
+        let source = RowSource(
+            x: x, stride: strideX ?? inputs, rows: rows, width: inputs, normalization: normalization)
+        run(
+            source, floats, Output(y: y, stride: strideY ?? outputs, activation: activation), compute,
+            scratch: scratch)
+    }
+
+    /// `y += gate * (x·Wᵀ + b)`: what stands at the end of a transformer's branches.
+    ///
+    /// y is [rows, outputs]; `temporary` has room for [rows, outputs] and holds what is not finished.
+    public func add(
+        _ x: UnsafePointer<Float>, rows: Int, gate: RowVectors? = nil, to y: UnsafeMutablePointer<Float>,
+        temporary: UnsafeMutablePointer<Float>, compute: Compute, scratch: UnsafeMutableRawPointer
+    ) {
+        let source = RowSource(x: x, stride: inputs, rows: rows, width: inputs)
+        let output = Output(y: y, stride: outputs, activation: .none, adds: true, gate: gate, temporary: temporary)
+        run(source, nil, output, compute, scratch: scratch)
     }
 
     /// The same over rows that were quantized once for several layers (query, key and value projections).
@@ -101,71 +102,112 @@ public struct Linear: @unchecked Sendable {
         compute: Compute
     ) {
         precondition(x.width == inputs, "\(name) takes \(inputs) inputs, the rows have \(x.width)")
+        guard x.rows > 0 else { return }
+        let output = Output(y: y, stride: strideY ?? outputs, activation: activation)
         switch storage {
         case .int8(let matrix):
-            guard x.rows > 0 else { return }
-            multiply(x, matrix, into: y, strideY: strideY ?? outputs, activation, compute)
-        case .float:
-            // Float weights never look at the quantized copy, nor at scratch.
-            self(
-                x.source, strideX: x.stride, rows: x.rows, into: y, strideY: strideY, activation: activation,
-                compute: compute, scratch: UnsafeMutableRawPointer(x.q))
+            multiply(x, nil, matrix, output, compute)
+        case .float(let weight, let bias):
+            guard let floats = x.floats else { preconditionFailure("\(name) has float weights and needs float rows") }
+            multiply(floats, stride: x.stride, rows: x.rows, weight, bias, output, compute)
+        }
+    }
+
+    /// Where results go.
+    private struct Output {
+        var y: UnsafeMutablePointer<Float>
+        var stride: Int
+        var activation: Activation
+        /// Added to what y holds, times the gate.
+        var adds = false
+        var gate: RowVectors?
+        var temporary: UnsafeMutablePointer<Float>?
+    }
+
+    private func run(
+        _ source: RowSource, _ floats: UnsafeMutablePointer<Float>?, _ output: Output, _ compute: Compute,
+        scratch: UnsafeMutableRawPointer
+    ) {
+        guard source.rows > 0 else { return }
+        switch storage {
+        case .int8(let matrix):
+            let tiles = int8Tiles(rows: source.rows, compute)
+            if tiles.ownsRows {
+                multiply(QuantizedRows(source, scratch: scratch), source, matrix, output, compute)
+            } else {
+                let quantized = QuantizedRows(
+                    source.x, stride: source.stride, rows: source.rows, width: inputs,
+                    normalization: source.normalization, compute: compute, scratch: scratch)
+                multiply(quantized, nil, matrix, output, compute)
+            }
+        case .float(let weight, let bias):
+            var x = source.x
+            var stride = source.stride
+            if let normalization = source.normalization {
+                guard let floats else { preconditionFailure("\(name) has float weights and needs float rows") }
+                compute.normalize(source, normalization, into: floats)
+                (x, stride) = (UnsafePointer(floats), inputs)
+            }
+            multiply(x, stride: stride, rows: source.rows, weight, bias, output, compute)
+        }
+    }
+
+    private func int8Tiles(rows: Int, _ compute: Compute) -> Tiles {
+        Tiles(
+            rows: rows, inputs: Self.paddedInputs(inputs), outputs: outputs, threads: compute.pool.threads,
+            maximumRows: 1056)
+    }
+
+    /// - Parameter source: quantized on the way when it is given; each row must then belong to one chunk.
+    private func multiply(
+        _ x: QuantizedRows, _ source: RowSource?, _ matrix: ck_matrix_i8, _ output: Output, _ compute: Compute
+    ) {
+        let kernel = compute.kernels.linear_i8.unsafelyUnwrapped
+        let tiles = int8Tiles(rows: x.rows, compute)
+        withUnsafePointer(to: matrix) { matrix in
+            withUnsafePointer(to: source?.arguments ?? ck_quantize_args()) { quantize in
+                var arguments = ck_linear_i8_args()
+                arguments.panels = x.panels
+                arguments.scale_x = x.scale
+                arguments.w = matrix
+                arguments.activation = output.activation.kernel
+                if output.adds {
+                    arguments.residual = UnsafePointer(output.y)
+                    arguments.stride_residual = output.stride
+                    arguments.gate = output.gate.kernel
+                    arguments.partial = output.temporary.map {
+                        UnsafeMutableRawPointer($0).assumingMemoryBound(to: Int32.self)
+                    }
+                    arguments.stride_partial = outputs
+                }
+                arguments.y = output.y
+                arguments.stride_y = output.stride
+                let shared = arguments
+                tiles.run(compute) { rows, outputs, isFirst in
+                    var arguments = shared
+                    if source != nil, isFirst { arguments.source = quantize }
+                    kernel(
+                        &arguments, Int32(rows.lowerBound), Int32(rows.upperBound), Int32(outputs.lowerBound),
+                        Int32(outputs.upperBound))
+                }
+            }
         }
     }
 
     private func multiply(
-        _ x: QuantizedRows, _ matrix: ck_matrix_i8, into y: UnsafeMutablePointer<Float>, strideY: Int,
-        _ activation: Activation, _ compute: Compute
+        _ x: UnsafePointer<Float>, stride: Int, rows: Int, _ weight: UnsafePointer<Float>,
+        _ bias: UnsafePointer<Float>?, _ output: Output, _ compute: Compute
     ) {
-        let kernel = compute.kernels.linear_i8.unsafelyUnwrapped
-        let paddedIn = Self.paddedInputs(inputs)
-        withUnsafePointer(to: matrix) { matrix in
-            Tiles(rows: x.rows, outputs: outputs, bytesPerOutput: paddedIn, threads: compute.pool.threads)
-                .run(compute) { rows, outputs in
-                    kernel(
-                        x.q + rows.lowerBound * paddedIn, x.scale + rows.lowerBound, Int32(rows.count), matrix,
-                        Int32(outputs.lowerBound), Int32(outputs.upperBound), activation.kernel,
-                        y + rows.lowerBound * strideY, strideY)
-                }
-        }
-    }
-}
-
-/// Rows quantized to int8, one scale per row; they live in the caller's scratch.
-public struct QuantizedRows {
-    let source: UnsafePointer<Float>
-    let stride: Int
-    let q: UnsafeMutablePointer<Int8>
-    let scale: UnsafeMutablePointer<Float>
-    public let rows: Int
-    public let width: Int
-
-    /// Bytes of scratch for `rows` rows of `width` floats.
-    public static func scratchBytes(rows: Int, width: Int) -> Int {
-        quantizedBytes(rows: rows, width: width) + (rows * 4 + 63) & ~63
-    }
-
-    /// The quantized rows, and 64 bytes that a kernel may read past their end.
-    private static func quantizedBytes(rows: Int, width: Int) -> Int {
-        (rows * Linear.paddedInputs(width) + 64 + 63) & ~63
-    }
-
-    /// Quantizes x, [rows, stride] with `width` floats used, into `scratch` (64-byte aligned, `scratchBytes`).
-    /// x stays referenced: layers with float weights read it.
-    public init(
-        _ x: UnsafePointer<Float>, stride: Int? = nil, rows: Int, width: Int, compute: Compute,
-        scratch: UnsafeMutableRawPointer
-    ) {
-        let stride = stride ?? width
-        let padded = Linear.paddedInputs(width)
-        let q = scratch.bindMemory(to: Int8.self, capacity: rows * padded)
-        let scale = (scratch + Self.quantizedBytes(rows: rows, width: width)).bindMemory(to: Float.self, capacity: rows)
-        (self.source, self.stride, self.q, self.scale, self.rows, self.width) = (x, stride, q, scale, rows, width)
-        let kernel = compute.kernels.quantize_rows.unsafelyUnwrapped
-        compute.parallel(count: rows, cost: width * 2) { range in
-            kernel(
-                x + range.lowerBound * stride, stride, Int32(range.count), Int32(width), q + range.lowerBound * padded,
-                scale + range.lowerBound)
-        }
+        let kernel = compute.kernels.linear_f32.unsafelyUnwrapped
+        let target = output.adds ? output.temporary.unsafelyUnwrapped : output.y
+        let width = Int32(inputs)
+        Tiles(rows: rows, inputs: inputs, outputs: outputs, threads: compute.pool.threads, maximumRows: 192)
+            .run(compute) { rows, outputs, _ in
+                kernel(
+                    x + rows.lowerBound * stride, stride, Int32(rows.count), weight, bias, width,
+                    Int32(outputs.lowerBound), Int32(outputs.upperBound), output.activation.kernel,
+                    target + rows.lowerBound * output.stride, output.stride)
+            }
+        if output.adds { compute.addGated(target, gate: output.gate, rows: rows, width: outputs, to: output.y) }
     }
 }

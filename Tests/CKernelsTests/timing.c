@@ -38,17 +38,21 @@ static float *floats(size_t n) {
 static void time_linear(const ck_kernels *k, int32_t rows, int32_t in, int32_t out) {
     float *x = floats((size_t)rows * (size_t)in), *y = floats((size_t)rows * (size_t)out);
     float *scale = floats((size_t)out), *bias = floats((size_t)out), *scale_x = floats((size_t)rows);
-    int8_t *q = calloc((size_t)rows, (size_t)in), *weight = calloc((size_t)out * (size_t)in + 64, 1);
+    const size_t panels = (size_t)(rows / k->panel.rows + 1) * (size_t)(k->panel.rows * k->panel.unit) *
+                          (size_t)((in + 15) / 16 * 2);
+    int8_t *q = aligned_alloc(64, (panels + 63) / 64 * 64), *weight = calloc((size_t)out * (size_t)in + 64, 1);
     int32_t *sum = calloc((size_t)out, 4);
     if (q == NULL || weight == NULL || sum == NULL) exit(2);
     memset(weight, 3, (size_t)out * (size_t)in);
     const ck_matrix_i8 w = {weight, scale, sum, bias, in, out};
+    const ck_quantize_args source = {.x = x, .stride = (size_t)in, .in = in};
+    const ck_linear_i8_args a = {.source = &source, .panels = q, .scale_x = scale_x, .w = &w, .y = y,
+                                 .stride_y = (size_t)out};
     char name[64];
     snprintf(name, sizeof name, "linear_i8 %d x %d, %d rows", in, out, rows);
-    TIME(name, 2.0 * rows * in * out, {
-        k->quantize_rows(x, (size_t)in, rows, in, q, scale_x);
-        k->linear_i8(q, scale_x, rows, &w, 0, out, CK_ACTIVATION_NONE, y, (size_t)out);
-    });
+    TIME(name, 2.0 * rows * in * out, k->linear_i8(&a, 0, rows, 0, out));
+    snprintf(name, sizeof name, "quantize %d x %d (values)", rows, in);
+    TIME(name, (double)rows * in, k->quantize_panels(&source, 0, rows, q, scale_x));
     free(x), free(y), free(scale), free(bias), free(scale_x), free(q), free(weight), free(sum);
 }
 

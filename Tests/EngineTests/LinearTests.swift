@@ -177,12 +177,72 @@ import Testing
 
     @Test(arguments: [1, 2, 3, 8, 64]) func tilesCoverEveryOutputOnce(threads: Int) {
         let compute = Compute(level: .reference, pool: ThreadPool(threads: 1))
-        for (rows, outputs) in [(1, 1), (6, 8), (47, 65), (193, 1000), (800, 1536)] {
-            let tiles = Tiles(rows: rows, outputs: outputs, bytesPerOutput: 1536, threads: threads)
-            #expect(tiles.outputBlock % 8 == 0)
-            var hits = [UInt8](repeating: 0, count: rows * outputs)
-            tiles.run(compute) { r, o in for r in r { for o in o { hits[r * outputs + o] += 1 } } }
-            #expect(hits.allSatisfy { $0 == 1 })
+        for (rows, inputs, outputs) in [
+            (1, 8, 1), (6, 1536, 8), (47, 16, 65), (193, 1536, 1000), (800, 8960, 1536), (3000, 384, 384),
+        ] {
+            for maximumRows in [192, 1056] {
+                let tiles = Tiles(
+                    rows: rows, inputs: inputs, outputs: outputs, threads: threads, maximumRows: maximumRows)
+                #expect(tiles.rowBlock % 48 == 0 && tiles.rowBlock <= maximumRows)
+                #expect(tiles.outputBlock >= outputs || tiles.outputBlock % 8 == 0)
+                #expect(tiles.step >= tiles.outputBlock || tiles.step % 8 == 0)
+                var hits = [UInt8](repeating: 0, count: rows * outputs)
+                var firsts = 0
+                tiles.run(compute) { r, o, isFirst in
+                    firsts += isFirst && o.lowerBound == 0 ? r.count : 0
+                    for r in r { for o in o { hits[r * outputs + o] += 1 } }
+                }
+                #expect(hits.allSatisfy { $0 == 1 })
+                #expect(firsts == rows)
+            }
+        }
+    }
+
+    /// Layer norm, modulation and quantization in one, and the gated sum, against the same steps one after another.
+    @Test(arguments: cases + [Case(inputs: 2500, outputs: 40, rows: 200)]) func fusesWhatStandsAround(_ c: Case) throws
+    {
+        let fixture = try Fixture(c)
+        var generator = SeededGenerator(seed: 9)
+        let gamma = generator.floats(c.inputs)
+        let tables = generator.floats(3 * (2 * c.inputs + c.outputs))
+        let before = generator.floats(c.rows * c.outputs)
+        let index = (0..<c.rows).map { Int32($0 % 3) }
+        for compute in computes() {
+            for linear in [fixture.float, fixture.int8] {
+                let results = withScratch(linear.scratchBytes(rows: c.rows)) { scratch in
+                    tables.withUnsafeBufferPointer { tables in
+                        index.withUnsafeBufferPointer { index in
+                            gamma.withUnsafeBufferPointer { gamma in
+                                let start = tables.baseAddress!
+                                let vectors = [0, c.inputs, 2 * c.inputs].map {
+                                    RowVectors(
+                                        start + $0, stride: 2 * c.inputs + c.outputs, index: index.baseAddress!)
+                                }
+                                var norm = [Float](repeating: 0, count: c.rows * c.inputs)
+                                var floats = norm
+                                var y = [Float](repeating: 0, count: c.rows * c.outputs)
+                                var (apart, fused, temporary, fusedNorm) = (before, before, y, y)
+                                compute.layerNorm(
+                                    fixture.x, rows: c.rows, width: c.inputs, eps: 1e-6, gamma: gamma.baseAddress!,
+                                    scale: vectors[0], shift: vectors[1], into: &norm)
+                                linear(norm, rows: c.rows, into: &y, compute: compute, scratch: scratch)
+                                compute.addGated(y, gate: vectors[2], rows: c.rows, width: c.outputs, to: &apart)
+                                linear(
+                                    fixture.x, rows: c.rows,
+                                    normalization: Normalization(
+                                        eps: 1e-6, gamma: gamma.baseAddress!, scale: vectors[0], shift: vectors[1]),
+                                    floats: &floats, into: &fusedNorm, compute: compute, scratch: scratch)
+                                linear.add(
+                                    norm, rows: c.rows, gate: vectors[2], to: &fused, temporary: &temporary,
+                                    compute: compute, scratch: scratch)
+                                return [y, fusedNorm, apart, fused]
+                            }
+                        }
+                    }
+                }
+                #expect(bits(results[0]) == bits(results[1]), "normalization, \(compute.level)")
+                #expect(bits(results[2]) == bits(results[3]), "gated sum, \(compute.level)")
+            }
         }
     }
 

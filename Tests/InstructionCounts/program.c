@@ -40,26 +40,28 @@ static int8_t *bytes(size_t n) {
 // Each operation returns how many products it takes, 0 where that says nothing.
 typedef int64_t operation(const ck_kernels *k, const int32_t *n);
 
+static int8_t *panels(const ck_kernels *k, int32_t rows, int32_t in) {
+    return bytes(rounded(rows, k->panel.rows) * rounded(in, 16) / 8 * (size_t)k->panel.unit);
+}
+
 static int64_t run_linear_i8(const ck_kernels *k, const int32_t *n) {
     const int32_t rows = n[0], in = n[1], out = n[2];
     const size_t wide = rounded(in, 16), tall = rounded(out, 8);
     const ck_matrix_i8 w = {bytes(wide * tall + 64), floats(tall), memory(tall * 4), floats(tall), in, out};
-    const int8_t *q = bytes((size_t)rows * wide);
-    const float *scale = floats((size_t)rows);
-    float *y = floats((size_t)rows * tall);
+    const ck_linear_i8_args a = {.panels = panels(k, rows, in), .scale_x = floats((size_t)rows), .w = &w,
+                                 .y = floats((size_t)rows * tall), .stride_y = tall};
     count_begin();
-    k->linear_i8(q, scale, rows, &w, 0, out, CK_ACTIVATION_NONE, y, tall);
+    k->linear_i8(&a, 0, rows, 0, out);
     count_end();
     return (int64_t)rows * in * out;
 }
 
-static int64_t run_quantize_rows(const ck_kernels *k, const int32_t *n) {
-    const size_t count = (size_t)n[0] * (size_t)n[1];
-    const float *x = floats(count);
-    int8_t *q = memory((size_t)n[0] * rounded(n[1], 16));
+static int64_t run_quantize_panels(const ck_kernels *k, const int32_t *n) {
+    const ck_quantize_args a = {.x = floats((size_t)n[0] * (size_t)n[1]), .stride = (size_t)n[1], .in = n[1]};
+    int8_t *q = panels(k, n[0], n[1]);
     float *scale = floats((size_t)n[0]);
     count_begin();
-    k->quantize_rows(x, (size_t)n[1], n[0], n[1], q, scale);
+    k->quantize_panels(&a, 0, n[0], q, scale);
     count_end();
     return 0;
 }
@@ -152,7 +154,7 @@ static const struct {
     operation *run;
 } operations[] = {
     {"linear_i8", 3, run_linear_i8},
-    {"quantize_rows", 2, run_quantize_rows},
+    {"quantize_panels", 2, run_quantize_panels},
     {"linear_f32", 3, run_linear_f32},
     {"attention_f32", 3, run_attention_f32},
     {"convolution_f32", 5, run_convolution_f32},

@@ -48,6 +48,38 @@ typedef struct ck_matrix_i8 {
     int32_t out;
 } ck_matrix_i8;
 
+/// How the int8 linears of a level want their rows: [rows / panel.rows][in_padded / 8][panel.rows][unit], of each row 8
+/// inputs, repeated when unit is 16, every byte XOR `flip`. The last panel is whole; what its unused rows hold is
+/// nobody's business. 48 is a multiple of `rows` on every level.
+typedef struct ck_panel {
+    int32_t rows;
+    int32_t unit;
+    int32_t flip;
+} ck_panel;
+
+/// A vector for each row, chosen by index: base + index[row] * stride; without an index every row has `base`. A base of
+/// NULL is no vector.
+typedef struct ck_row_vectors {
+    const float *base;
+    size_t stride;
+    const int32_t *index;
+} ck_row_vectors;
+
+/// Rows on their way to int8.
+typedef struct ck_quantize_args {
+    const float *x;  // [rows, stride], `in` used
+    size_t stride;
+    int32_t in;
+    // Not 0: layer_norm comes first, with these; the same bits as layer_norm gives.
+    int32_t normalize;
+    float eps;
+    const float *gamma, *beta;    // [in] or NULL
+    ck_row_vectors scale, shift;  // [in] each
+    // Not 0: then each 128 inputs are replaced by their Hadamard transform, divided by sqrt(128); `in` is a multiple
+    // of 128. The weights must have been transformed likewise. Spreads an outlier over its block.
+    int32_t hadamard;
+} ck_quantize_args;
+
 typedef enum ck_activation {
     CK_ACTIVATION_NONE = 0,
     CK_ACTIVATION_GELU_TANH = 1,
@@ -55,6 +87,24 @@ typedef enum ck_activation {
     CK_ACTIVATION_SILU = 3,
     CK_ACTIVATION_RELU = 4,
 } ck_activation;
+
+/// y = residual + gate * activation(x·wᵀ + bias); without a residual the value itself.
+typedef struct ck_linear_i8_args {
+    const ck_quantize_args *source;  // quantizes each panel before its first use; NULL: panels and scale_x are given
+    int8_t *panels;                  // of all rows, 64-byte aligned
+    float *scale_x;                  // [rows]
+    const ck_matrix_i8 *w;
+    ck_activation activation;
+    const float *residual;  // [rows, stride_residual] or NULL; may be y
+    size_t stride_residual;
+    ck_row_vectors gate;    // only with a residual
+    float *y;               // [rows, stride_y]
+    size_t stride_y;
+    // Where int32 sums wait that are not finished in one go: [rows, stride_partial]. NULL: in y, which then must not be
+    // the residual.
+    int32_t *partial;
+    size_t stride_partial;
+} ck_linear_i8_args;
 
 /// Attention of some query rows of one head against all keys.
 typedef struct ck_attention_f32_args {
@@ -156,19 +206,21 @@ typedef struct ck_convolution_i8_args {
 typedef struct ck_kernels {
     ck_level level;
 
-    /// q[r][0..<in_padded] = round-half-even(x[r] * (127 / absmax(r))), zero past `in`; scale[r] = absmax / 127
-    /// (0 for a zero row).
+    ck_panel panel;
+
+    /// Rows row_begin..<row_end into `panels`, scales into scale[row]: q = round-half-even(x * (127 / absmax(row))), zero
+    /// past `in`; scale = absmax / 127 (0 for a zero row). row_begin is a multiple of panel.rows.
     /// A NaN counts as 0, infinities as the largest finite value; a row whose absmax is below 2^-120 is all zeros.
-    /// q is [rows, in_padded].
-    void (*quantize_rows)(const float *x, size_t stride_x, int32_t rows, int32_t in, int8_t *q, float *scale);
+    void (*quantize_panels)(const ck_quantize_args *args, int32_t row_begin, int32_t row_end, int8_t *panels,
+                            float *scale);
 
-    /// y[r][o] = activation((float)(Σ q[r]·w[o]) * (scale_x[r] * w.scale[o]) + bias[o]) for rows 0..<rows and
-    /// outputs out_begin..<out_end (out_begin a multiple of 8; out_end a multiple of 8 or w->out). q is
-    /// [rows, in_padded], values in -127...127.
-    void (*linear_i8)(const int8_t *q, const float *scale_x, int32_t rows, const ck_matrix_i8 *w, int32_t out_begin,
-                      int32_t out_end, ck_activation activation, float *y, size_t stride_y);
+    /// y[r][o] = activation((float)(Σ q[r]·w[o]) * (scale_x[r] * w.scale[o]) + bias[o]), see ck_linear_i8_args, for rows
+    /// row_begin..<row_end and outputs out_begin..<out_end (row_begin a multiple of panel.rows, out_begin of 8; out_end a
+    /// multiple of 8 or w->out). With a `source`, portions of the same rows quantize them again.
+    void (*linear_i8)(const ck_linear_i8_args *args, int32_t row_begin, int32_t row_end, int32_t out_begin,
+                      int32_t out_end);
 
-    /// The same with float32 weights [out, in] row-major (torch's Linear).
+    /// y = activation(x·wᵀ + bias) with float32 weights [out, in] row-major (torch's Linear).
     void (*linear_f32)(const float *x, size_t stride_x, int32_t rows, const float *w, const float *bias, int32_t in,
                        int32_t out_begin, int32_t out_end, ck_activation activation, float *y, size_t stride_y);
 

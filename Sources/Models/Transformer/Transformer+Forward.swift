@@ -201,6 +201,11 @@ extension Transformer {
             RowVectors(modulation + part * width, stride: 6 * width, index: timestepOfToken + row)
         }
 
+        /// The layer norm of tokens from `row` on, with two of those vectors.
+        func modulated(shift: Int, scale: Int, from row: Int = 0) -> Normalization {
+            Normalization(eps: eps, scale: modulate(scale, from: row), shift: modulate(shift, from: row))
+        }
+
         func attend(_ block: TransformerBlock) {
             for step in 0..<timesteps {
                 let offset = step * 6 * width
@@ -208,10 +213,11 @@ extension Transformer {
                     modulation[offset + i] = block.modulation.floats[i] + timeProjected[offset + i]
                 }
             }
-            compute.layerNorm(
-                x, rows: rows, width: width, eps: eps, scale: modulate(1), shift: modulate(0), into: norm)
             let weights = block.selfAttention
-            let quantized = QuantizedRows(norm, rows: rows, width: width, compute: compute, scratch: scratch)
+            let isQuantized = weights.query.isQuantized && weights.key.isQuantized && weights.value.isQuantized
+            let quantized = QuantizedRows(
+                x, rows: rows, width: width, normalization: modulated(shift: 0, scale: 1),
+                floats: isQuantized ? nil : norm, compute: compute, scratch: scratch)
             weights.query(quantized, into: q, compute: compute)
             weights.key(quantized, into: k, compute: compute)
             weights.value(quantized, into: v, compute: compute)
@@ -230,21 +236,15 @@ extension Transformer {
             } else {
                 compute.attention(q, queries: rows, keys: keys, heads: heads, headDim: headDimension, into: norm)
             }
-            weights.output(norm, rows: rows, into: q, compute: compute, scratch: scratch)
-            compute.addGated(q, gate: modulate(2), rows: rows, width: width, to: x)
+            weights.output.add(
+                norm, rows: rows, gate: modulate(2), to: x, temporary: q, compute: compute, scratch: scratch)
         }
 
         func attendToText(_ block: TransformerBlock, _ index: Int) {
             let weights = block.crossAttention
-            let input: UnsafePointer<Float>
-            if let crossNorm = block.crossNorm {
-                compute.layerNorm(
-                    x, rows: rows, width: width, eps: eps, gamma: crossNorm.weight, beta: crossNorm.bias, into: norm)
-                input = UnsafePointer(norm)
-            } else {
-                input = UnsafePointer(x)
-            }
-            weights.query(input, rows: rows, into: q, compute: compute, scratch: scratch)
+            let normalization = block.crossNorm.map { Normalization(eps: eps, gamma: $0.weight, beta: $0.bias) }
+            weights.query(
+                x, rows: rows, normalization: normalization, floats: norm, into: q, compute: compute, scratch: scratch)
             compute.rmsNorm(
                 q, rows: rows, width: width, eps: eps, gamma: weights.queryNorm.floats, into: q)
             switch context.keysAndValues(block: index) {
@@ -256,21 +256,20 @@ extension Transformer {
             case .int8(let keys):
                 compute.attention(q, queries: rows, keys: keys, into: norm)
             }
-            weights.output(norm, rows: rows, into: q, compute: compute, scratch: scratch)
-            compute.addGated(q, rows: rows, width: width, to: x)
+            weights.output.add(norm, rows: rows, to: x, temporary: q, compute: compute, scratch: scratch)
         }
 
         func feedForward(_ block: TransformerBlock) {
-            compute.layerNorm(
-                x, rows: rows, width: width, eps: eps, scale: modulate(4), shift: modulate(3), into: norm)
             for start in stride(from: 0, to: rows, by: transformer.feedForwardTokens) {
                 let count = min(transformer.feedForwardTokens, rows - start)
+                let chunk = x + start * width
                 block.expand(
-                    norm + start * width, rows: count, into: middle, activation: .geluTanh, compute: compute,
+                    chunk, rows: count, normalization: modulated(shift: 3, scale: 4, from: start), floats: norm,
+                    into: middle, activation: .geluTanh, compute: compute, scratch: scratch)
+                block.contract.add(
+                    middle, rows: count, gate: modulate(5, from: start), to: chunk, temporary: q, compute: compute,
                     scratch: scratch)
-                block.contract(middle, rows: count, into: q + start * width, compute: compute, scratch: scratch)
             }
-            compute.addGated(q, gate: modulate(5), rows: rows, width: width, to: x)
         }
 
         /// The last norm and the projection into patches.
@@ -282,9 +281,9 @@ extension Transformer {
                     modulation[step * 6 * width + width + i] = table[width + i] + time[step * width + i]
                 }
             }
-            compute.layerNorm(
-                x, rows: rows, width: width, eps: eps, scale: modulate(1), shift: modulate(0), into: norm)
-            transformer.projection(norm, rows: rows, into: patches, compute: compute, scratch: scratch)
+            transformer.projection(
+                x, rows: rows, normalization: modulated(shift: 0, scale: 1), floats: norm, into: patches,
+                compute: compute, scratch: scratch)
         }
     }
 }
