@@ -7,8 +7,8 @@ struct FiloscopeBench: ParsableCommand {
         abstract: "Measures and checks the engine, without a daemon.",
         version: "0.1.0",
         subcommands: [
-            Levels.self, Verify.self, ParityCheck.self, Render.self, Compare.self, Convolutions.self, Decode.self,
-            Attention.self,
+            Levels.self, LimitsBench.self, LinearBench.self, Attention.self, Convolutions.self, Decode.self, Step.self,
+            Report.self, Verify.self, ParityCheck.self, Render.self, Compare.self,
         ]
     )
 }

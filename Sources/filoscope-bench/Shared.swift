@@ -42,15 +42,31 @@ func save(_ bytes: [UInt8], _ path: String) throws {
 
 /// A safetensors file of one tensor.
 func safetensors(_ name: String, _ type: String, _ shape: [Int], _ bytes: [UInt8]) throws -> [UInt8] {
+    try safetensors([(name, type, shape, bytes)])
+}
+
+/// A safetensors file as the engine maps it: every tensor aligned to 64 bytes, a filler behind each.
+func safetensors(_ tensors: [(name: String, type: String, shape: [Int], bytes: [UInt8])]) throws -> [UInt8] {
     struct Entry: Encodable {
         var dtype: String
         var shape: [Int]
         var data_offsets: [Int]
     }
-    let entry = Entry(dtype: type, shape: shape, data_offsets: [0, bytes.count])
-    var text = Array(try JSONEncoder().encode([name: entry]))
+    var entries: [String: Entry] = [:]
+    var data: [UInt8] = []
+    func add(_ name: String, _ type: String, _ shape: [Int], _ bytes: [UInt8]) {
+        entries[name] = Entry(dtype: type, shape: shape, data_offsets: [data.count, data.count + bytes.count])
+        data += bytes
+    }
+    for (index, tensor) in tensors.enumerated() {
+        add(tensor.name, tensor.type, tensor.shape, tensor.bytes)
+        if tensors.count == 1 { break }
+        let filler = 128 - data.count % 64
+        add("_pad.\(index)", "U8", [filler], [UInt8](repeating: 0, count: filler))
+    }
+    var text = Array(try JSONEncoder().encode(entries))
     text += [UInt8](repeating: UInt8(ascii: " "), count: (64 - (text.count + 8) % 64) % 64)
-    return withUnsafeBytes(of: UInt64(text.count).littleEndian) { Array($0) } + text + bytes
+    return withUnsafeBytes(of: UInt64(text.count).littleEndian) { Array($0) } + text + data
 }
 
 /// Of 8-bit pixels, in dB; 99 when they are equal.

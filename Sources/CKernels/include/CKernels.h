@@ -266,6 +266,15 @@ typedef struct ck_kernels {
 /// The table of one level; NULL when the CPU can't run it.
 const ck_kernels *ck_kernels_at(ck_level level);
 
+/// The limits of this CPU, for benchmarks: runs `rounds` rounds of independent int8 products and sums as the level does
+/// them, in registers, and returns how many operations that were (a product and a sum are two); 0 for a level the CPU
+/// lacks.
+int64_t ck_limit_i8(ck_level level, int64_t rounds);
+/// The same of float32, multiplications and additions apart as everywhere here.
+int64_t ck_limit_f32(ck_level level, int64_t rounds);
+/// Reads `bytes` bytes, a multiple of 128, `passes` times.
+void ck_limit_read(const void *p, size_t bytes, int32_t passes);
+
 /// Elementary functions, bit-identical everywhere; max error in their source comments.
 float ck_exp(float x);
 float ck_log(float x);
