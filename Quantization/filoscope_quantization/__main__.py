@@ -9,6 +9,17 @@ from . import QuantizationError
 def convert(arguments):
     from pathlib import Path
 
+    if arguments.random is not None:
+        if arguments.float_dir is not None:
+            raise QuantizationError("convert --random takes no float checkpoint, only the folder to write")
+        from .random_model import write_random_model
+
+        size = write_random_model(arguments.random, arguments.out_dir, arguments.seed)
+        print(f"wrote {arguments.out_dir}: a transformer alone, {size} bytes; text encoder and autoencoder are not made")
+        return
+    if arguments.float_dir is None:
+        raise QuantizationError("convert needs a float checkpoint folder and the folder to write")
+
     from .calibration import CALIBRATION_FILE, load_latents
     from .model_folder import load_checkpoint, write_model_folder
 
@@ -67,8 +78,11 @@ def main(argv=None):
         return sub
 
     sub = command("convert", convert, "Make a model folder from a float checkpoint folder.")
-    sub.add_argument("float_dir")
+    sub.add_argument("float_dir", nargs="?")
     sub.add_argument("out_dir")
+    sub.add_argument("--random", metavar="NAME", help="no checkpoint: random int8 weights in the shape of "
+                     "wan2.1-t2v-1.3b or nano-like, for benchmarks")
+    sub.add_argument("--seed", type=int, default=1, help="of --random")
     sub.add_argument("--float", action="store_true", help="the engine's layout with float32 linears")
     sub.add_argument("--keep-float", action="append", default=[], metavar="PATTERN",
                      help="layers that stay float32, as 'blocks.*.ffn.net.2'; may be given several times")
