@@ -49,6 +49,9 @@ PYTHON ?= python3
 evaluate: build ## judge nano's own videos, made by the daemon (needs torch: Quantization/train/README.md)
 	cd Quantization && $(PYTHON) -m train.evaluate --daemon ../$(BUILD) --all --prompts 300 --seeds 3 --sheet evaluation.png
 
+bench-peers: build ## compare int8 linears with ONNX Runtime, OpenVINO and PyTorch
+	@scripts/bench-peers.sh $(BUILD)/filoscope-bench
+
 install: build ## install under DESTDIR
 	@scripts/install.sh "$(BUILD)" "$(DESTDIR)" "$(PREFIX)"
 
