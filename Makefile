@@ -7,7 +7,7 @@ BUILD := .build/$(CONFIGURATION)
 # The programs carry the Swift runtime: they run where no toolchain is.
 SWIFT_BUILD := swift build -c $(CONFIGURATION) --static-swift-stdlib
 
-.PHONY: help deps build demo test quick-test lint format install parity clean evaluate cross test-arm counts
+.PHONY: help deps build demo test quick-test lint format install parity clean test-deps evaluate cross test-arm counts
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -21,7 +21,10 @@ build: deps ## the daemon, the command line and the benchmarks
 demo: build ## start the daemon on a private socket, make several videos, leave them in ./demo
 	@scripts/demo.sh $(BUILD)
 
-test: deps ## everything that CI runs, minutes per stage printed
+test-deps:
+	@scripts/deps.sh test
+
+test: test-deps ## everything that CI runs, minutes per stage printed
 	@scripts/test.sh
 
 cross: ## build for ARM boards (Debian 13) on an x86-64 machine, into .build-arm; fetches what that takes

@@ -42,7 +42,9 @@ let package = Package(
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "NIOHTTP1", package: "swift-nio"),
-            ], swiftSettings: strict),
+            ],
+            resources: ["kiosk.html", "kiosk.css", "kiosk.js"].map { .embedInCode("Kiosk/\($0)") },
+            swiftSettings: strict),
         .systemLibrary(name: "CSystemd", pkgConfig: "libsystemd", providers: [.apt(["libsystemd-dev"])]),
         .target(
             name: "Host", dependencies: ["CSystemd", "Threads"],

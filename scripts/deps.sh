@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs the Debian packages that building and testing need, when any is missing.
+# Installs the Debian packages that building needs, when any is missing; with the word "test" those of the tests too.
 set -euo pipefail
 
 packages=(
@@ -10,6 +10,7 @@ packages=(
     ffmpeg systemd curl
     qemu-user-static gcc-aarch64-linux-gnu libc6-dev-arm64-cross
 )
+[ "${1:-}" != test ] || packages+=(chromium fonts-dejavu-core)
 # Debian 13 and later: the emulator's package and the C++ library have other names.
 if ! grep -q '^VERSION_ID="12"' /etc/os-release 2>/dev/null; then
     packages=("${packages[@]/qemu-user-static/qemu-user}")

@@ -24,11 +24,12 @@ units() {
     folder=$(mktemp -d)
     cp systemd/*.s* "$folder"
     # verify wants the program to exist; the unit is checked, not this machine.
-    sed -i 's#^ExecStart=/usr/bin/filoscoped#ExecStart=/bin/true#; /^Documentation=/d' "$folder"/filoscoped.s*
-    output=$(cd "$folder" && systemd-analyze verify ./filoscoped.service ./filoscoped.socket 2>&1) || true
+    sed -i 's#^ExecStart=/usr/bin/filoscoped#ExecStart=/bin/true#; /^Documentation=/d' "$folder"/filoscope*.s*
+    output=$(cd "$folder" && systemd-analyze verify ./filoscope*.service ./filoscope*.socket 2>&1) || true
     rm -rf "$folder"
     [ -z "$output" ] || { echo "$output"; return 1; }
     systemd-analyze security --offline=true --threshold=10 systemd/filoscoped.service | tail -1
+    systemd-analyze security --offline=true --threshold=10 systemd/filoscope-kiosk.service | tail -1
 }
 
 sanitized() { # SANITIZER FILTER

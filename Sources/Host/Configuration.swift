@@ -11,6 +11,20 @@ public struct Configuration: Sendable, Equatable {
     /// The CPUs they run on, ascending; `nil` leaves the choice to the daemon.
     public var cpus: [Int]?
     public var limits = Limits()
+    public var kiosk = Kiosk()
+
+    /// For browsers; there is a kiosk when it has a socket.
+    public struct Kiosk: Sendable, Equatable {
+        /// Path of a socket to bind; `nil` takes the one systemd hands over under the name `kiosk`, if it does.
+        public var listen: String?
+        public var title: String?
+        /// Shown when nobody is there.
+        public var prompts: [String] = []
+        /// Seconds without input after which nobody is there.
+        public var idleSeconds: Int?
+
+        public init() {}
+    }
 
     public struct Limits: Sendable, Equatable {
         /// Jobs waiting, and of one uid.
@@ -40,6 +54,7 @@ extension Configuration {
     public struct Flags: Sendable, Equatable {
         public var config: String?
         public var listen: String?
+        public var kiosk: String?
         public var state: String?
         public var models: String?
         public var threads: Int?
@@ -69,6 +84,7 @@ extension Configuration {
             try configuration.apply(file: bytes, path: path)
         }
         configuration.listen = flags.listen ?? set(environment["FILOSCOPE_LISTEN"]) ?? configuration.listen
+        configuration.kiosk.listen = flags.kiosk ?? set(environment["FILOSCOPE_KIOSK"]) ?? configuration.kiosk.listen
         configuration.state = flags.state ?? set(environment["FILOSCOPE_STATE"]) ?? configuration.state
         configuration.models = flags.models ?? set(environment["FILOSCOPE_MODELS"]) ?? configuration.models
         if let text = set(environment["FILOSCOPE_THREADS"]) {
@@ -134,6 +150,7 @@ extension Configuration {
             if let value = file.threads { threads = try Self.checked(value, "threads", Self.threadLimit) }
             if let text = file.cpus { cpus = try Self.list(text, "cpus") }
             if let limits = file.limits { self.limits = try limits.checked() }
+            if let kiosk = file.kiosk { self.kiosk = try kiosk.checked() }
         } catch {
             throw ConfigurationError("\(path): \(error.description)")
         }
@@ -146,8 +163,9 @@ extension Configuration {
         var threads: Int?
         var cpus: String?
         var limits: FileLimits?
+        var kiosk: FileKiosk?
 
-        enum CodingKeys: String, CodingKey, CaseIterable { case listen, state, models, threads, cpus, limits }
+        enum CodingKeys: String, CodingKey, CaseIterable { case listen, state, models, threads, cpus, limits, kiosk }
 
         init(from decoder: any Decoder) throws {
             try refuseUnknown(decoder, CodingKeys.allCases.map(\.rawValue))
@@ -158,6 +176,43 @@ extension Configuration {
             threads = try container.decodeIfPresent(Int.self, forKey: .threads)
             cpus = try container.decodeIfPresent(String.self, forKey: .cpus)
             limits = try container.decodeIfPresent(FileLimits.self, forKey: .limits)
+            kiosk = try container.decodeIfPresent(FileKiosk.self, forKey: .kiosk)
+        }
+    }
+
+    private struct FileKiosk: Decodable {
+        var listen: String?
+        var title: String?
+        var prompts: [String]?
+        var idleSeconds: Int?
+
+        enum CodingKeys: String, CodingKey, CaseIterable {
+            case listen, title, prompts
+            case idleSeconds = "idle_seconds"
+        }
+
+        init(from decoder: any Decoder) throws {
+            try refuseUnknown(decoder, CodingKeys.allCases.map(\.rawValue))
+            let container = try decoder.container(keyedBy: CodingKeys.self)
+            listen = try container.decodeIfPresent(String.self, forKey: .listen)
+            title = try container.decodeIfPresent(String.self, forKey: .title)
+            prompts = try container.decodeIfPresent([String].self, forKey: .prompts)
+            idleSeconds = try container.decodeIfPresent(Int.self, forKey: .idleSeconds)
+        }
+
+        func checked() throws(ConfigurationError) -> Kiosk {
+            var kiosk = Kiosk()
+            kiosk.listen = listen
+            kiosk.title = title
+            kiosk.prompts = prompts ?? []
+            guard kiosk.prompts.count <= 100 else { throw ConfigurationError("kiosk.prompts: more than 100") }
+            for (index, prompt) in kiosk.prompts.enumerated() where !(1...500).contains(prompt.utf8.count) {
+                throw ConfigurationError("kiosk.prompts[\(index)]: a prompt here has 1 to 500 bytes")
+            }
+            if let idleSeconds {
+                kiosk.idleSeconds = try Configuration.checked(idleSeconds, "kiosk.idle_seconds", 5...86_400)
+            }
+            return kiosk
         }
     }
 

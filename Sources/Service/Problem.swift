@@ -36,6 +36,7 @@ struct Problem: Sendable, Equatable {
         switch error {
         case .invalid(let code, let field, let message): return Problem(400, code, field: field, message)
         case .notFound(let message): return Problem(404, "not_found", message)
+        case .forbidden(let message): return Problem(403, "forbidden", message)
         case .methodNotAllowed(let allowed):
             var problem = Problem(
                 405, "method_not_allowed", "allowed here: \(allowed.joined(separator: ", "))")

@@ -87,7 +87,7 @@ struct Router: Sendable {
 
 extension Request {
     /// `HEAD` is allowed where `GET` is.
-    fileprivate func allow(_ methods: HTTPMethod...) throws(ServiceError) {
+    func allow(_ methods: HTTPMethod...) throws(ServiceError) {
         guard methods.contains(method) || (method == .HEAD && methods.contains(.GET)) else {
             throw .methodNotAllowed(allowed: methods.map(\.rawValue))
         }

@@ -26,16 +26,21 @@ public final class Service: Sendable {
             connections: connections, host: host, log: log)
     }
 
-    /// Serves until `stop`.
+    /// Serves until `stop`; may be called for several listeners.
     ///
     /// - Returns: what `stop` needs to remove the socket that was bound here.
-    public func start(_ listener: consuming Listener) async throws -> RunningService {
+    public func start(_ listener: consuming Listener, for audience: Audience = .users) async throws -> RunningService {
         let path = listener.path
         let administratorGroup =
             options.administratorGroupID ?? ConnectionPeer.administrators(named: options.administratorGroup)
         let connections = connections
         let options = options
         let router = router
+        let answer: @Sendable (Request) async -> Response =
+            switch audience {
+            case .users: { await router.respond(to: $0) }
+            case .browsers(let settings): { await Kiosk(router: router, settings: settings).respond(to: $0) }
+            }
         let channel = try await ServerBootstrap(group: group)
             .childChannelOption(.allowRemoteHalfClosure, value: true)
             .childChannelInitializer { channel in
@@ -53,9 +58,7 @@ public final class Service: Sendable {
                     limits.maxHeaderFieldSize = options.headerBytes
                     limits.maxHeaderListSize = options.headerBytes
                     limits.maxHeaderFieldCount = options.headerFields
-                    let connection = ConnectionHandler(
-                        peer: peer, options: options,
-                        answer: { await router.respond(to: $0) })
+                    let connection = ConnectionHandler(peer: peer, options: options, answer: answer)
                     try pipeline.addHandlers([
                         ByteCounter(connection: connection),
                         ByteToMessageHandler(HTTPRequestDecoder(limitConfiguration: limits)),
@@ -69,9 +72,11 @@ public final class Service: Sendable {
     }
 
     /// Stops accepting, cuts every connection, and ends the threads.
-    public func stop(_ running: RunningService) async {
-        try? await running.channel.close().get()
-        if let path = running.path { unlink(path) }
+    public func stop(_ running: [RunningService]) async {
+        for listener in running {
+            try? await listener.channel.close().get()
+            if let path = listener.path { unlink(path) }
+        }
         connections.closeAll()
         try? await group.shutdownGracefully()
         await encoder.stop()

@@ -3,6 +3,8 @@ enum ServiceError: Error, Sendable, Equatable {
     /// A field or the whole body is wrong; the message names the field and the limit.
     case invalid(code: String, field: String?, String)
     case notFound(String)
+    /// Not on this socket, or not from this page.
+    case forbidden(String)
     case methodNotAllowed(allowed: [String])
     /// The body is longer than `limit` bytes.
     case tooLarge(limit: Int)

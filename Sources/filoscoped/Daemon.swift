@@ -60,7 +60,11 @@ enum Daemon {
             host: { facts(pipeline, threads: threads, started: started) }, log: { write($0, to: journal) })
 
         let terminations = Signals.terminations()
-        let running = try await service.start(try listener(configuration))
+        let sockets = ServiceManager.handedOverSockets()
+        var running = [try await service.start(try listener(configuration, sockets))]
+        if let kiosk = try kioskListener(configuration, sockets) {
+            running.append(try await service.start(kiosk, for: .browsers(settings(configuration.kiosk))))
+        }
         try await jobs.start()
         let words = pipeline.unavailableReason ?? "ready, \(pipeline.kernelLevel), \(threads) threads"
         ServiceManager.ready(status: words)
@@ -80,14 +84,28 @@ enum Daemon {
         await service.stop(running)
     }
 
+    private typealias Sockets = [(name: String, descriptor: Int32)]
+
     /// systemd's socket, or one of our own.
-    private static func listener(_ configuration: Configuration) throws -> Listener {
+    private static func listener(_ configuration: Configuration, _ sockets: Sockets) throws -> Listener {
         if let path = configuration.listen { return try Listener(path: path) }
-        let sockets = ServiceManager.handedOverSockets()
-        guard let socket = sockets.first(where: { $0.name == "api" }) ?? sockets.first else {
-            throw ValidationError("no socket was handed over by systemd, and no --listen PATH was given")
-        }
+        guard let socket = sockets.first(where: { $0.name == "api" }) ?? sockets.first(where: { $0.name != "kiosk" })
+        else { throw ValidationError("no socket was handed over by systemd, and no --listen PATH was given") }
         return try Listener(descriptor: socket.descriptor)
+    }
+
+    private static func kioskListener(_ configuration: Configuration, _ sockets: Sockets) throws -> Listener? {
+        if let path = configuration.kiosk.listen { return try Listener(path: path) }
+        guard let socket = sockets.first(where: { $0.name == "kiosk" }) else { return nil }
+        return try Listener(descriptor: socket.descriptor)
+    }
+
+    private static func settings(_ kiosk: Configuration.Kiosk) -> KioskSettings {
+        var settings = KioskSettings()
+        settings.title = kiosk.title ?? settings.title
+        settings.prompts = kiosk.prompts
+        settings.idleSeconds = kiosk.idleSeconds ?? settings.idleSeconds
+        return settings
     }
 
     private static func watch(_ jobs: JobQueue, _ service: Service) -> Watchdog? {

@@ -14,14 +14,15 @@ struct Filoscoped: ParsableCommand {
         abstract: "Makes videos from words for whoever connects to its socket.",
         discussion: """
             Without --listen it takes the socket that systemd hands over. What a flag does not say is taken from the
-            environment (FILOSCOPE_LISTEN, FILOSCOPE_STATE, FILOSCOPE_MODELS, FILOSCOPE_THREADS, FILOSCOPE_CPUS), then from
-            the JSON5 file.
+            environment (FILOSCOPE_LISTEN, FILOSCOPE_KIOSK, FILOSCOPE_STATE, FILOSCOPE_MODELS, FILOSCOPE_THREADS, FILOSCOPE_CPUS), then
+            from the JSON5 file.
             """,
         version: Daemon.version
     )
 
     @Option(help: ArgumentHelp("A JSON5 file.", valueName: "file")) var config: String?
     @Option(help: ArgumentHelp("A Unix socket to make and listen on.", valueName: "path")) var listen: String?
+    @Option(help: ArgumentHelp("A second socket, for browsers: docs/kiosk.md.", valueName: "path")) var kiosk: String?
     @Option(help: ArgumentHelp("The folder of jobs and videos.", valueName: "dir")) var state: String?
     @Option(help: ArgumentHelp("The folder of model folders.", valueName: "dir")) var models: String?
     @Option(help: ArgumentHelp("Threads that compute; default: one a processor.", valueName: "N")) var threads: Int?
@@ -35,6 +36,7 @@ struct Filoscoped: ParsableCommand {
         var flags = Configuration.Flags()
         flags.config = config
         flags.listen = listen
+        flags.kiosk = kiosk
         flags.state = state
         flags.models = models
         flags.threads = threads

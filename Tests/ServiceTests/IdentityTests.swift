@@ -52,6 +52,18 @@ import Testing
         }
     }
 
+    @Test func nobodyIsAnAdministratorAtTheKiosk() async throws {
+        try await TestService.run { service in
+            service.openToEverybody()
+            let theirs = try ask(service, "POST /v1/videos")
+            #expect(theirs.hasPrefix("HTTP/1.1 200"))
+            let mine = try service.create()
+            // Root, who sees both on the other socket.
+            let listed = try service.connectToKiosk().request("GET", "/v1/videos", host: "localhost").text
+            #expect(listed.contains(mine) && !listed.contains("theirs"))
+        }
+    }
+
     @Test func membersOfTheAdministratorsGroupSeeAll() async throws {
         var options = ServiceOptions()
         options.administratorGroupID = 4242

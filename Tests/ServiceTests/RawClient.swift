@@ -58,9 +58,10 @@ final class RawClient {
     @discardableResult func send(_ text: String) -> Bool { send(Array(text.utf8)) }
 
     func request(
-        _ method: String, _ target: String, headers: [(String, String)] = [], body: [UInt8]? = nil
+        _ method: String, _ target: String, headers: [(String, String)] = [], body: [UInt8]? = nil,
+        host: String = "test"
     ) throws -> Answer {
-        var head = "\(method) \(target) HTTP/1.1\r\nHost: test\r\n"
+        var head = "\(method) \(target) HTTP/1.1\r\nHost: \(host)\r\n"
         for (name, value) in headers { head += "\(name): \(value)\r\n" }
         if let body { head += "Content-Length: \(body.count)\r\n" }
         send(Array((head + "\r\n").utf8) + (body ?? []))

@@ -107,7 +107,13 @@ struct TestService {
         try await jobs.start()
         let service = Service(jobs: jobs, generator: generator, options: options)
         let path = folder + "/s"
-        let running = try await service.start(try Listener(path: path))
+        var settings = KioskSettings()
+        settings.title = "A test's"
+        settings.prompts = ["a fox at night"]
+        let running = [
+            try await service.start(try Listener(path: path)),
+            try await service.start(try Listener(path: path + "-kiosk"), for: .browsers(settings)),
+        ]
         let test = TestService(path: path, service: service, jobs: jobs, generator: generator)
         let result = await onThread { try body(test) }
         await jobs.stop()
@@ -117,6 +123,8 @@ struct TestService {
     }
 
     func connect() throws -> RawClient { try RawClient(path) }
+
+    func connectToKiosk() throws -> RawClient { try RawClient(path + "-kiosk") }
 
     func connectionsSettle(at wanted: Int) -> Bool { settles { service.connectionCount == wanted } }
 
