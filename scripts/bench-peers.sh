@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Our int8 linears against those of ONNX Runtime, OpenVINO and PyTorch: same shapes, same weights, float32 in and out,
-# in turns on one CPU, so that a busy machine slows all alike. Says what it could not install.
-# usage: bench-peers.sh [FILOSCOPE_BENCH [CPU]]
+# Ours against ONNX Runtime, OpenVINO and PyTorch: linears, attention, whole steps; same shapes, weights and inputs, in
+# turns on one CPU, so that a busy machine slows all alike. Says what it could not install.
+# usage: bench-peers.sh [FILOSCOPE_BENCH [CPU [PART...]]]     parts as scripts/peers takes them; all without one
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -23,6 +23,16 @@ install numpy numpy
 install onnx onnx
 install onnxruntime onnxruntime
 install openvino openvino
-# The CPU wheels are a fraction of the size; the default index has them for some architectures only.
-install torch torch --extra-index-url "${FILOSCOPE_TORCH_INDEX:-https://download.pytorch.org/whl/cpu}"
-exec taskset -c "$cpu" "$venv/bin/python" scripts/bench_peers.py "$bench"
+# FILOSCOPE_TORCH_INDEX may name an index with wheels for CPUs alone, a fraction of the size.
+install torch torch ${FILOSCOPE_TORCH_INDEX:+--extra-index-url "$FILOSCOPE_TORCH_INDEX"}
+if [ $# -gt 2 ]; then
+    set -- "${@:3}"
+else
+    # Random weights in real shapes, made once.
+    for name in nano-like wan2.1-t2v-1.3b; do
+        [ -e "$venv/$name/model.json" ] || (cd Quantization &&
+            PYTHONPATH=. "$venv/bin/python" -m filoscope_quantization convert --random "$name" "$venv/$name")
+    done
+    set -- linear attention step "$venv/nano-like" step "$venv/wan2.1-t2v-1.3b"
+fi
+exec taskset -c "$cpu" "$venv/bin/python" scripts/peers "$bench" "$@"

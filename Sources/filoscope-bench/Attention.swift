@@ -5,9 +5,8 @@ struct Attention: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Time attention in int8 and in float32, on random numbers, in turn.",
         discussion: """
-            Core seconds, so that other work on the machine matters less. Operations are 4 * tokens * keys * heads * head
-            dimension; int8 includes the quantization of keys and values. The
-            cosine is of the int8 result with the float one.
+            Operations are 4 * tokens * keys * heads * head dimension; int8 includes the quantization of keys and values.
+            The cosine is of the int8 result with the float one.
             """)
     @Option(help: "Queries.") var tokens = 4000
     @Option(help: "Keys; default: as many as queries.") var keys: Int?
@@ -48,40 +47,40 @@ struct Attention: ParsableCommand {
             Random.normal(seed: 1, stream: UInt64(stream), count: count * width, into: x)
         }
         let states = KeysAndValues(k: k, strideK: width, v: v, strideV: width, count: keys)
-        var times: (int8: [Double], preparation: [Double], float: [Double]) = ([], [], [])
-        for run in 0...runs {
-            let start = coreSeconds()
+        let watch = Stopwatch(compute: compute)
+        let operations = 4.0 * Double(tokens) * Double(keys) * Double(width)
+        var preparation: [Double] = []
+        let result = watch.against(peak: { watch.int8Peak() }, operations: operations, repetitions: runs) {
+            let start = watch.seconds()
             let quantized = QuantizedKeysAndValues(
                 states, heads: heads, headDim: head, compute: compute, scratch: scratch)
-            let prepared = coreSeconds()
+            preparation.append(watch.seconds() - start)
             compute.attention(q, queries: tokens, keys: quantized, into: int8)
-            let done = coreSeconds()
-            if !onlyInt8 {
+        }
+        var line = Line("attention")
+        line.add("tokens", tokens)
+        line.add("keys", keys)
+        line.add("heads", heads)
+        line.add("head", head)
+        line.add("gops", result.rate.median / 1e9)
+        line.add("percent_of_peak", 100 * result.part.median)
+        line.add("percent_p90", 100 * result.part.quantile(0.9))
+        line.add("milliseconds", 1e3 * result.seconds.median, digits: 3)
+        line.add("preparation_milliseconds", 1e3 * Samples(preparation).median, digits: 3)
+        line.add("scratch_bytes", scratchBytes)
+        if !onlyInt8 {
+            let floats = watch.against(peak: { watch.floatPeak() }, operations: operations, repetitions: runs) {
                 compute.attention(q, queries: tokens, keys: states, heads: heads, headDim: head, into: float)
             }
-            let end = coreSeconds()
-            if run == 0 { continue }
-            times.int8.append(done - start)
-            times.preparation.append(prepared - start)
-            times.float.append(end - done)
-        }
-        let operations = 4.0 * Double(tokens) * Double(keys) * Double(width)
-        func speed(_ times: [Double]) -> Double { operations / median(times) * 1e-9 }
-        let shape = "\"tokens\":\(tokens),\"keys\":\(keys),\"heads\":\(heads),\"head\":\(head)"
-        var line =
-            "{\(shape),\"level\":\"\(compute.level)\",\"threads\":\(engine.threads),\"ms\":\(fixed(median(times.int8) * 1e3, 3)),"
-            + "\"preparation_ms\":\(fixed(median(times.preparation) * 1e3, 3)),\"gops\":\(fixed(speed(times.int8), 1)),"
-            + "\"scratch_bytes\":\(scratchBytes)"
-        if !onlyInt8 {
             let similar = cosine(
                 Array(UnsafeBufferPointer(start: int8, count: tokens * width)),
                 Array(UnsafeBufferPointer(start: float, count: tokens * width)))
-            line +=
-                ",\"float_ms\":\(fixed(median(times.float) * 1e3, 3)),\"float_gops\":\(fixed(speed(times.float), 1)),"
-                + "\"cosine\":\(fixed(similar, 6))"
+            line.add("float_milliseconds", 1e3 * floats.seconds.median, digits: 3)
+            line.add("float_gops", floats.rate.median / 1e9)
+            line.add("float_percent_of_float_peak", 100 * floats.part.median)
+            line.add("cosine", similar, digits: 6)
         }
-        line += "}"
-        guard !json else { return print(line) }
-        print(line.dropFirst().dropLast().split(separator: ",").joined(separator: "\n"))
+        line.add(compute)
+        print(line.text(json: json))
     }
 }

@@ -5,7 +5,7 @@ struct Convolutions: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "convolution",
         abstract: "Time int8 convolutions of the autoencoder's shapes, from bytes to bytes, with random weights.",
-        discussion: "GOPS are for a second of one core, whatever the number of threads.")
+        discussion: "Against the int8 peak beside them.")
     @Option(help: "Repetitions, after one that is not counted.") var runs = 21
     @Flag(help: "One JSON object a line instead of text.") var json = false
     @OptionGroup var engine: EngineOptions
@@ -49,37 +49,35 @@ struct Convolutions: ParsableCommand {
             var output = [UInt8](repeating: 0, count: shape.side * shape.side * shape.outputs)
             var scratch: Float = 0
             guard let quantization = convolution.quantization else { continue }
-            var times: [Double] = []
-            for run in 0...runs {
-                let taken = input.withUnsafeMutableBufferPointer { input in
-                    before.withUnsafeMutableBufferPointer { before in
-                        output.withUnsafeMutableBufferPointer { output in
-                            let start = coreSeconds()
+            let watch = Stopwatch(compute: compute)
+            let operations = Double(convolution.operations(height: shape.side, width: shape.side))
+            let result = input.withUnsafeMutableBufferPointer { input in
+                before.withUnsafeMutableBufferPointer { before in
+                    output.withUnsafeMutableBufferPointer { output in
+                        watch.against(peak: { watch.int8Peak() }, operations: operations, repetitions: runs) {
                             convolution(
                                 .bytes(input.baseAddress!, quantization),
                                 past: shape.past ? .bytes(before.baseAddress!, quantization) : nil,
                                 enlarge: shape.enlarge, height: shape.side, width: shape.side,
                                 into: .bytes(output.baseAddress!, quantization), activation: .relu, compute: compute,
                                 scratch: &scratch)
-                            return coreSeconds() - start
                         }
                     }
                 }
-                if run > 0 { times.append(taken) }
             }
-            let operations = Double(convolution.operations(height: shape.side, width: shape.side))
-            let gops = operations / median(times) * 1e-9
-            let name =
-                "\(shape.side)x\(shape.side)x\(shape.channels)\(shape.past ? "+past" : "") to \(shape.outputs)"
-                + ", \(shape.kernel)x\(shape.kernel)\(shape.enlarge == 2 ? ", enlarged" : "")"
-            if json {
-                print(
-                    "{\"side\":\(shape.side),\"channels\":\(shape.channels),\"past\":\(shape.past),\"outputs\":\(shape.outputs),"
-                        + "\"kernel\":\(shape.kernel),\"enlarge\":\(shape.enlarge),\"level\":\"\(compute.level)\","
-                        + "\"threads\":\(engine.threads),\"gops\":\(fixed(gops, 1))}")
-            } else {
-                print("\(name)\t\(fixed(gops, 1)) GOPS")
-            }
+            var line = Line("convolution")
+            line.add("side", shape.side)
+            line.add("channels", shape.channels)
+            line.add("past", shape.past ? 1 : 0)
+            line.add("outputs", shape.outputs)
+            line.add("kernel", shape.kernel)
+            line.add("enlarge", shape.enlarge)
+            line.add("gops", result.rate.median / 1e9)
+            line.add("percent_of_peak", 100 * result.part.median)
+            line.add("percent_p90", 100 * result.part.quantile(0.9))
+            line.add("milliseconds", 1e3 * result.seconds.median, digits: 3)
+            line.add(compute)
+            print(line.text(json: json))
         }
     }
 }

@@ -40,6 +40,8 @@ struct Decode: ParsableCommand {
         var latent = [Float](repeating: 0, count: configuration.latentChannels * high * wide)
         var (times, coreTimes): ([Double], [Double]) = ([], [])
         var checksum = ""
+        let watch = Stopwatch(compute: compute)
+        var peaks: [Double] = []
         for run in 0...runs {
             arena.rewind(to: 0)
             let stream = try autoencoder.stream(latentHeight: high, latentWidth: wide, compute: compute, arena: arena)
@@ -54,20 +56,24 @@ struct Decode: ParsableCommand {
             } else {
                 times.append(seconds() - start)
                 coreTimes.append(coreSeconds() - coreStart)
+                peaks.append(watch.int8Peak(milliseconds: 20))
             }
         }
         let (taken, core) = (median(times), median(coreTimes))
         let graph = Double(autoencoder.operations(latentHeight: high, latentWidth: wide, latentFrames: latentFrames))
-        let values = [
-            ("level", "\"\(compute.level)\""), ("threads", "\(engine.threads)"), ("frames", "\(frames)"),
-            ("seconds", fixed(taken, 4)), ("core_seconds", fixed(core, 4)), ("gop", fixed(graph * 1e-9, 1)),
-            ("gops", fixed(graph / taken * 1e-9, 1)), ("gops_per_core", fixed(graph / core * 1e-9, 1)),
-            ("arena_bytes", "\(plan.byteCount)"), ("frames_sha256", "\"\(checksum)\""),
-        ]
-        if json {
-            print("{" + values.map { "\"\($0.0)\":\($0.1)" }.joined(separator: ",") + "}")
-        } else {
-            for (name, value) in values { print("\(name)\t\(value)") }
-        }
+        var line = Line("decode")
+        line.add("frames", frames)
+        line.add("seconds", taken, digits: 4)
+        line.add("core_seconds", core, digits: 4)
+        line.add("gop", graph * 1e-9)
+        line.add("gops", graph / taken * 1e-9)
+        line.add("gops_per_core", graph / core * 1e-9)
+        // The peak is that of all threads.
+        line.add("percent_of_peak", 100 * graph / core / (Samples(peaks).median / Double(engine.threads)))
+        line.add("p90_seconds", Samples(times).quantile(0.9), digits: 4)
+        line.add("arena_bytes", plan.byteCount)
+        line.add("frames_sha256", checksum)
+        line.add(compute)
+        print(line.text(json: json))
     }
 }

@@ -29,9 +29,9 @@ struct Stopwatch {
         return Double(time.tv_sec) + Double(time.tv_nsec) * 1e-9
     }
 
-    func time(_ body: () -> Void) -> Double {
+    func time(_ body: () throws -> Void) rethrows -> Double {
         let start = seconds()
-        body()
+        try body()
         return seconds() - start
     }
 
@@ -44,7 +44,7 @@ struct Stopwatch {
 
     private func peak(_ milliseconds: Double, _ run: @escaping @Sendable (_ rounds: Int) -> Int) -> Double {
         let threads = compute.pool.threads
-        let probe = 2000
+        let probe = 20000
         var operations = 0
         let took = time { operations = run(probe) }
         let rounds = max(probe, Int(milliseconds * 1e-3 / max(took, 1e-7) * Double(probe)))
@@ -55,17 +55,19 @@ struct Stopwatch {
     /// How fast `body` does `operations` operations, and which part of the int8 peak beside it that is.
     ///
     /// - Parameter repetitions: counted after one that warms up.
-    func against(peak: () -> Double, operations: Double, repetitions: Int, _ body: () -> Void) -> Rate {
-        body()
+    func against(
+        peak: () -> Double, operations: Double, repetitions: Int, _ body: () throws -> Void
+    ) rethrows -> Rate {
+        try body()
         var rates: [Double] = []
         var parts: [Double] = []
         var seconds: [Double] = []
         var before = peak()
         // Short work is repeated until the clock can see it.
-        let once = time(body)
+        let once = try time(body)
         let inner = max(1, Int(0.01 / max(once, 1e-7)))
         for _ in 0..<repetitions {
-            let took = time { for _ in 0..<inner { body() } } / Double(inner)
+            let took = try time { for _ in 0..<inner { try body() } } / Double(inner)
             let after = peak()
             rates.append(operations / took)
             parts.append(operations / took / ((before + after) / 2))

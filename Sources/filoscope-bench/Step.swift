@@ -21,6 +21,7 @@ struct Step: ParsableCommand {
     var level: String?
     @Option(help: "Passes with each number of threads, after one that warms up.") var repetitions = 3
     @Flag(help: "One JSON object a line.") var json = false
+    @Option(help: "A safetensors file for the inputs, random, and the output.") var save: String?
 
     func run() throws {
         guard let size = Size(size) else { throw ValidationError("--size: WIDTHxHEIGHT") }
@@ -37,7 +38,7 @@ struct Step: ParsableCommand {
         }
         try Self.lines(
             transformer, shape, textTokens: min(textTokens, transformer.maximumTokens), computes,
-            repetitions: repetitions, opened: opened
+            repetitions: repetitions, opened: opened, file: save
         ) { print($0.text(json: json)) }
     }
 
@@ -63,7 +64,7 @@ struct Step: ParsableCommand {
     /// Times the numbers of threads in turns.
     static func lines(
         _ transformer: Transformer, _ shape: LatentShape, textTokens: Int, _ computes: [Compute], repetitions: Int,
-        opened: Double, _ report: (Line) -> Void
+        opened: Double, file: String? = nil, _ report: (Line) -> Void
     ) throws {
         let before = privateBytes()
         let arena = try Arena(byteCount: transformer.bytes(for: shape))
@@ -96,6 +97,16 @@ struct Step: ParsableCommand {
                 taken[index].append(took)
                 parts[index].append(operations / took / peak)
             }
+        }
+        if let file {
+            let bytes = { (floats: [Float]) in floats.withUnsafeBytes { Array($0) } }
+            let volume = [shape.channels, shape.frames, shape.height, shape.width]
+            try filoscope_bench.save(
+                safetensors([
+                    ("latents", "F32", volume, bytes(latents)),
+                    ("states", "F32", [textTokens, transformer.configuration.textDimension], bytes(states)),
+                    ("timestep", "F32", [1], bytes([timesteps[0]])), ("output", "F32", volume, bytes(output)),
+                ]), file)
         }
         let checksum = output.reduce(UInt64(0xcbf2_9ce4_8422_2325)) { ($0 ^ UInt64($1.bitPattern)) &* 0x100_0000_01b3 }
         for (index, compute) in computes.enumerated() {

@@ -267,8 +267,8 @@ typedef struct ck_kernels {
 const ck_kernels *ck_kernels_at(ck_level level);
 
 /// The limits of this CPU, for benchmarks: runs `rounds` rounds of independent int8 products and sums as the level does
-/// them, in registers, and returns how many operations that were (a product and a sum are two); 0 for a level the CPU
-/// lacks.
+/// them, in registers, and returns how many operations that were (a product and a sum are two). The CPU must have the level:
+/// asking would take longer than the loop on a virtual machine.
 int64_t ck_limit_i8(ck_level level, int64_t rounds);
 /// The same of float32, multiplications and additions apart as everywhere here.
 int64_t ck_limit_f32(ck_level level, int64_t rounds);

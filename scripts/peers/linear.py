@@ -1,29 +1,11 @@
-"""One thread, float32 in and out: filoscope-bench linear and its peers in turns. Prints medians, and medians of the
-ratios of neighbouring measurements: ours over theirs."""
+"""int8 linears, float32 in and out with the quantization of the rows."""
 
-import json
-import os
-import statistics
-import subprocess
-import sys
-import time
+from statistics import median
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
+from common import ROUNDS, ours, seconds_of
 
 SHAPES = [(800, 1536, 1536), (800, 1536, 8960), (800, 8960, 1536), (64, 1536, 1536), (64, 192, 768), (800, 384, 1536)]
-ROUNDS = int(os.environ.get("ROUNDS", "7"))
-
-
-def best_of(body, seconds=0.3):
-    """Median seconds of a call, CPU time of this process, after one that warms up."""
-    body()
-    taken, end = [], time.process_time() + seconds
-    while len(taken) < 3 or time.process_time() < end:
-        start = time.process_time()
-        body()
-        taken.append(time.process_time() - start)
-    return statistics.median(taken)
 
 
 def onnx_runtime(x, w, scale, bias):
@@ -73,23 +55,11 @@ def openvino(x, w, scale, bias):
 def torch_dynamic(x, w, scale, bias):
     """One scale a row, torch._int_mm, and back to float32: what dynamic W8A8 does."""
     import torch
+    from torch_parts import Linear
 
-    torch.set_num_threads(1)
-    rows, weight = torch.from_numpy(x), torch.from_numpy(np.ascontiguousarray(w)).t()
-    scales, offset = torch.from_numpy(scale), torch.from_numpy(bias)
-
-    def run():
-        largest = rows.abs().amax(1, keepdim=True)
-        q = (rows * (127 / largest)).round().to(torch.int8)
-        return (torch._int_mm(q, weight).float() * (largest / 127) * scales + offset).numpy()
-
-    return run, f"PyTorch {torch.__version__}, dynamic W8A8 over _int_mm"
-
-
-def ours(bench, m, k, n):
-    line = subprocess.run([bench, "linear", "--json", "--repetitions", "3", "--m", str(m), "--k", str(k), "--n", str(n)],
-                          check=True, capture_output=True, text=True).stdout
-    return json.loads(line)
+    layer = Linear(torch.from_numpy(w), torch.from_numpy(scale), torch.from_numpy(bias))
+    rows = torch.from_numpy(x)
+    return lambda: layer(rows).numpy(), f"PyTorch {torch.__version__}, dynamic W8A8 over _int_mm"
 
 
 def weights(k, n):
@@ -105,7 +75,7 @@ def weights(k, n):
     return (values.astype(np.int16) - 127).astype(np.int8).reshape(n, k)
 
 
-def main(bench):
+def compare(bench):
     generator = np.random.Generator(np.random.Philox(1))
     missing = {}
     for m, k, n in SHAPES:
@@ -126,19 +96,16 @@ def main(bench):
         mine, percent, theirs = [], [], {name: [] for name, _ in peers}
         ratios = {name: [] for name, _ in peers}
         for _ in range(ROUNDS):
-            line = ours(bench, m, k, n)
+            line = ours(bench, "linear", "--repetitions", 3, "--m", m, "--k", k, "--n", n)[0]
             mine.append(line["gops"])
             percent.append(line["percent_of_peak"])
             for name, run in peers:
-                rate = operations / best_of(run) / 1e9
+                rate = operations / seconds_of(run) / 1e9
                 theirs[name].append(rate)
                 ratios[name].append(line["gops"] / rate)
-        median = statistics.median
         print(f"{m} x {k} -> {n}: ours {median(mine):.0f} GOPS, {median(percent):.0f} % of the int8 peak", flush=True)
         for name, _ in peers:
             print(f"    {median(theirs[name]):6.0f} GOPS  ours is {median(ratios[name]):.2f} x  {name}", flush=True)
     for name, why in missing.items():
         print(f"left out: {name}: {why}")
 
-
-main(sys.argv[1])
