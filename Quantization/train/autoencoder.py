@@ -267,6 +267,9 @@ class Autoencoder(nn.Module):
         last.weight.mul_(0.02)
         last.weight[:, :, 1, 1] += torch.eye(*last.weight.shape[:2])
         last.bias.zero_()
+        for stage in self.decoder:
+            if isinstance(stage, MemBlock):
+                stage.conv[-1].weight.zero_()
         self.wake_decoder(self.encode(clips))
 
     @torch.no_grad()

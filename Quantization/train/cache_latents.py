@@ -13,7 +13,7 @@ from . import data, generator
 from .autoencoder import Autoencoder
 from .text import TextEncoder
 
-PART, BATCH, CAPTIONS, SEED = 1024, 16, 16, 1000
+PART, BATCH, CAPTIONS, SEED = 1024, 16, 40, 1000
 
 
 def combination(labels):

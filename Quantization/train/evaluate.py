@@ -148,19 +148,8 @@ def everything(make, options, path, jury, labels, others, asked, rng, rendered):
     report("motions in words never seen", jury.right(make(phrases(labels, rng, generator.UNSEEN_MOTIONS), 5, **common),
                                                      labels))
     report("combinations never seen", jury.right(make(phrases(others, rng), 7, **common), others))
-    typed = [prompt.upper() if i % 2 else misspelt(prompt, rng) for i, prompt in enumerate(asked)]
-    report("in capitals, or with two letters of a word swapped", jury.right(make(typed, 8, **common), labels))
-
-
-def misspelt(prompt, rng):
-    """Two neighbouring letters inside a longer word of the motion or the place are swapped."""
-    words = prompt.split()
-    long = [i for i, word in enumerate(words) if len(word) > 5]
-    if long:
-        i = rng.choice(long)
-        at = rng.randrange(1, len(words[i]) - 2)
-        words[i] = words[i][:at] + words[i][at + 1] + words[i][at] + words[i][at + 2:]
-    return " ".join(words)
+    typed = [prompt.upper() if i % 2 else generator.misspelt(prompt, rng) for i, prompt in enumerate(asked)]
+    report("in capitals, or with a typing error", jury.right(make(typed, 8, **common), labels))
 
 
 def given(nano, options, jury, labels, asked, latents):

@@ -11,30 +11,45 @@ import torch.nn.functional as F
 
 # Name in CLDR -> (what captions call it; the way the glyph faces: -1 left, 1 right, 0 no matter)
 SUBJECTS = {
-    "dog": (["dog", "puppy"], -1),
-    "cat": (["cat", "kitten"], -1),
-    "penguin": (["penguin"], -1),
-    "frog": (["frog", "toad"], 0),
-    "butterfly": (["butterfly", "monarch butterfly"], 0),
-    "whale": (["whale", "blue whale"], -1),
-    "red apple": (["red apple", "apple"], 0),
-    "banana": (["banana"], 0),
-    "rocket": (["rocket", "spaceship"], 1),
-    "sailboat": (["sailboat", "sailing boat", "boat"], 0),
+    "dog": (["dog", "puppy", "hound", "little dog"], -1),
+    "cat": (["cat", "kitten", "kitty", "house cat"], -1),
+    "penguin": (["penguin", "small penguin"], -1),
+    "frog": (["frog", "toad", "green frog"], 0),
+    "butterfly": (["butterfly", "monarch butterfly", "orange butterfly"], 0),
+    "whale": (["whale", "blue whale", "sperm whale"], -1),
+    "red apple": (["red apple", "apple", "ripe apple"], 0),
+    "banana": (["banana", "yellow banana"], 0),
+    "rocket": (["rocket", "spaceship", "space rocket", "spacecraft"], 1),
+    "sailboat": (["sailboat", "sailing boat", "boat", "sailing ship", "yacht"], 0),
     "soccer ball": (["soccer ball", "ball", "football"], 0),
-    "automobile": (["car", "automobile", "red car"], -1),
-    "turtle": (["turtle", "tortoise"], -1),
-    "helicopter": (["helicopter", "yellow helicopter"], -1),
-    "tropical fish": (["fish", "tropical fish"], -1),
-    "sunflower": (["sunflower", "flower"], 0),
+    "automobile": (["car", "automobile", "red car", "motor car"], -1),
+    "turtle": (["turtle", "tortoise", "green turtle"], -1),
+    "helicopter": (["helicopter", "yellow helicopter", "chopper"], -1),
+    "tropical fish": (["fish", "tropical fish", "goldfish"], -1),
+    "sunflower": (["sunflower", "flower", "yellow flower"], 0),
 }
+# The plainest wordings first: clients offer the first.
 MOTIONS = {
-    "right": ["moving right", "moving to the right", "drifting from left to right", "travelling to the right"],
-    "left": ["moving left", "moving to the left", "drifting from right to left", "travelling to the left"],
-    "up": ["rising up", "moving up", "floating upwards", "flying up"],
-    "bounce": ["bouncing", "bouncing up and down", "jumping", "hopping"],
-    "spin": ["spinning", "spinning around", "rotating", "turning round and round"],
-    "grow": ["growing", "growing bigger", "coming closer", "getting larger"],
+    "right": ["moving right", "moving to the right", "drifting from left to right", "travelling to the right",
+              "going right", "going to the right", "crossing from left to right", "flying to the right",
+              "gliding right", "running to the right", "on its way to the right", "passing from left to right",
+              "moving towards the right edge", "swimming to the right"],
+    "left": ["moving left", "moving to the left", "drifting from right to left", "travelling to the left",
+             "going left", "going to the left", "crossing from right to left", "flying to the left",
+             "gliding left", "running to the left", "on its way to the left", "passing from right to left",
+             "moving towards the left edge", "swimming to the left"],
+    "up": ["rising up", "moving up", "floating upwards", "flying up", "going up", "climbing up", "soaring upward",
+           "taking off", "rising into the air", "drifting to the top", "going straight up", "rising", "climbing",
+           "launching upwards"],
+    "bounce": ["bouncing", "bouncing up and down", "jumping", "hopping", "jumping up and down", "hopping up and down",
+               "springing up and down", "skipping", "going up and down", "jumping again and again", "hopping about",
+               "bouncing like a rubber ball", "jumping for joy", "moving up and down"],
+    "spin": ["spinning", "spinning around", "rotating", "turning round and round", "revolving", "turning in circles",
+             "going round and round", "rolling around", "turning like a wheel", "doing a pirouette", "tumbling",
+             "spinning like a top", "rotating about its middle", "turning somersaults"],
+    "grow": ["growing", "growing bigger", "coming closer", "getting larger", "getting bigger and bigger",
+             "approaching", "coming towards us", "swelling", "expanding", "inflating", "drawing near", "growing large",
+             "increasing in size", "coming nearer and nearer"],
 }
 PLACES = {
     "sky": ["in the sky", "in a blue sky", "among the clouds"],
@@ -71,8 +86,25 @@ def _article(name):
     return "an" if name[0] in "aeiou" else "a"
 
 
+def misspelt(text, rng):
+    """With two neighbouring letters inside of a longer word swapped, or one of them left out."""
+    words = text.split()
+    long = [i for i, word in enumerate(words) if len(word) > 5]
+    if long:
+        i = rng.choice(long)
+        at = rng.randrange(1, len(words[i]) - 2)
+        swapped = words[i][at + 1] + words[i][at] if rng.random() < 0.5 else words[i][at]
+        words[i] = words[i][:at] + swapped + words[i][at + 2:]
+    return " ".join(words)
+
+
 def caption(subject, motion, place, rng, motions=MOTIONS):
-    """One English caption; `rng` is a random.Random. About one in ten leaves something unsaid."""
+    """One English caption; `rng` is a random.Random. About one in ten leaves something unsaid, and one in twelve has a typing error."""
+    text = _sentence(subject, motion, place, rng, motions)
+    return misspelt(text, rng) if rng.random() < 1 / 12 else text
+
+
+def _sentence(subject, motion, place, rng, motions):
     name = rng.choice(SUBJECTS[subject][0])
     doing, where = rng.choice(motions[motion]), rng.choice(PLACES[place])
     a, kind = _article(name), rng.random()
