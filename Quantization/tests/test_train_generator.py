@@ -39,11 +39,58 @@ def test_motions_go_the_way_they_are_called():
 
 
 def test_captions_are_deterministic_and_name_the_subject():
-    a, b = random.Random(3), random.Random(3)
-    for _ in range(50):
+    a, b, named = random.Random(3), random.Random(3), 0
+    for _ in range(200):
         text = generator.caption("automobile", "spin", "night", a)
         assert text == generator.caption("automobile", "spin", "night", b)
-        assert any(name in text for name in generator.SUBJECTS["automobile"][0])
+        named += any(name in text for name in generator.SUBJECTS["automobile"][0])
+    assert named > 180  # the others have a typing error there
+
+
+def test_whole_captions_say_everything_and_others_leave_one_thing_unsaid(monkeypatch):
+    monkeypatch.setattr(generator, "misspelt", lambda text, rng: text)
+    rng = random.Random(4)
+    for _ in range(300):
+        subject, motion, place = (rng.choice(names) for names in (
+            generator.NAMES, generator.MOTION_NAMES, generator.PLACE_NAMES))
+        for whole in (True, False):
+            text = generator.caption(subject, motion, place, rng, whole=whole)
+            says = [any(words in text for words in some[name]) for some, name in (
+                (generator.MOTIONS, motion), (generator.PLACES, place))]
+            assert all(says) == whole and any(says), text
+        assert generator.plain(subject, motion, place).endswith(generator.PLACES[place][0])
+
+
+def test_the_wordings_kept_for_evaluation_share_no_content_word_with_training():
+    # What says the direction, and what every motion may have around it.
+    common = set("to the right left up and down in side".split())
+    trained = {word for wordings in generator.MOTIONS.values() for text in wordings for word in text.split()}
+    rng = random.Random(8)
+    for _ in range(3000):
+        subject, motion, place = (rng.choice(names) for names in (
+            generator.NAMES, generator.MOTION_NAMES, generator.PLACE_NAMES))
+        text = generator._sentence(subject, motion, place, rng, generator.MOTIONS, rng.random())
+        trained |= set(text.replace(",", " ").replace(":", " ").split())
+    stems = {word[:4] for word in trained} - {"righ", "left"}
+    for motion, wordings in generator.UNSEEN_MOTIONS.items():
+        for text in wordings:
+            words = set(text.split()) - common
+            assert words and not words & trained and not {word[:4] for word in words} & stems, (motion, text)
+
+
+def test_no_wording_means_two_motions():
+    wordings = [text for some in generator.MOTIONS.values() for text in some]
+    assert len(set(wordings)) == len(wordings)
+
+
+def test_a_typing_error_changes_one_longer_word():
+    rng = random.Random(0)
+    for _ in range(200):
+        before, after = "a penguin moving to the right", generator.misspelt("a penguin moving to the right", rng)
+        changed = [(a, b) for a, b in zip(before.split(), after.split(), strict=True) if a != b]
+        assert len(changed) <= 1 and all(len(a) > 5 and a[0] == b[0] for a, b in changed)
+        assert all(sorted(a) == sorted(b) or len(a) == len(b) + 1 for a, b in changed)
+    assert generator.misspelt("a fox at sea", rng) == "a fox at sea"
 
 
 def test_the_wordings_kept_for_evaluation_share_no_content_word_with_training():
@@ -99,3 +146,10 @@ def test_the_tracks_of_motions_differ_and_stillness_does_not_flicker():
     assert (measures.flicker(still) < 1e-6).all()
     shaken = still + 0.1 * (torch.arange(17) % 2).view(1, -1, 1, 1, 1)
     assert (measures.flicker(shaken) > 0.3).all()
+
+
+def test_strangers_are_in_no_training_clip():
+    assert len(generator.STRANGERS) == len(generator.NAMES)
+    assert not set(generator.STRANGERS) & set(generator.SUBJECTS)
+    spoken = {word for names, _ in generator.SUBJECTS.values() for name in names for word in name.split()}
+    assert not spoken & {word for name in generator.STRANGERS for word in name.split()} - {"small"}

@@ -79,3 +79,22 @@ def test_the_students_goal_lies_where_the_teacher_arrives():
     y = -goal + (y + goal) * (after / middle).view(-1, 1, 1, 1, 1)
     part = (after / now).view(-1, 1, 1, 1, 1)
     assert torch.allclose(torn[:, :, 1:], ((y - part * x) / (1 - part))[:, :, 1:], atol=1e-4)
+
+
+def test_the_teacher_reads_the_plainest_wording_unless_something_is_unsaid():
+    from train import cache_latents
+    from train.distil import moments, wordings
+
+    count, whole = cache_latents.CAPTIONS, cache_latents.WHOLE
+    captions = torch.arange(3 * count).view(3, count, 1, 1)
+    torch.manual_seed(0)
+    labels = torch.randint(3, (500,))
+    student, teacher = (text.view(-1).long() for text in wordings(captions, labels))
+    assert torch.equal(student // count, labels) and torch.equal(teacher // count, labels)
+    said = student % count < whole
+    assert said.any() and not said.all() and student.unique().numel() > count
+    assert (teacher[said] % count == 0).all() and torch.equal(teacher[~said], student[~said])
+
+    now, after = moments(500, 4)
+    assert (now > after).all() and now.max() == 1 and after.min() == 0
+    assert 5 < now.unique().numel() <= 4 + 12

@@ -13,7 +13,8 @@ from . import data, generator
 from .autoencoder import Autoencoder
 from .text import TextEncoder
 
-PART, BATCH, CAPTIONS, SEED = 1024, 16, 40, 1000
+PART, BATCH, SEED = 1024, 16, 1000
+CAPTIONS, WHOLE = 32, 29  # of each combination; the first is the plainest, those after WHOLE leave something unsaid
 
 
 def combination(labels):
@@ -29,7 +30,8 @@ def cache_captions(path):
     for subject in generator.NAMES:
         for motion in generator.MOTION_NAMES:
             for place in generator.PLACE_NAMES:
-                captions += [generator.caption(subject, motion, place, rng) for _ in range(CAPTIONS)]
+                captions.append(generator.plain(subject, motion, place))
+                captions += [generator.caption(subject, motion, place, rng, whole=i < WHOLE) for i in range(1, CAPTIONS)]
     encoder = TextEncoder()
     progress = data.Progress(1, every=15)
     states = []

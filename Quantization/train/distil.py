@@ -2,6 +2,8 @@
 
 The student starts as the teacher. From a noisy latent at one of the student's times it must reach in one step, without
 guidance, where the teacher gets in two steps with it (progressive distillation over guided trajectories).
+The teacher reads the plainest wording of what the student is asked in any: so the student also learns wordings that the
+teacher was never trained on.
 """
 
 import copy
@@ -9,10 +11,12 @@ import math
 
 import torch
 
-from . import data
+from . import cache_latents, data
 from .sample import schedule
 from .train_transformer import Clips, known_frames, optimizers
 from .transformer import Transformer
+
+UNPROMPTED = 0.05  # trained without a prompt, so that guidance and negative prompts still work
 
 
 def clean(model, x, sigma, text, guidance):
@@ -45,6 +49,24 @@ def target(teacher, x, text, now, after, known, guidance):
     return (y - part * x) / (1 - part)
 
 
+def moments(batch, steps):
+    """Where a step of the student begins and ends; one in five as if it made more steps, so that it still can."""
+    finer = torch.rand(batch) < 0.2
+    now, after = torch.zeros(batch), torch.zeros(batch)
+    for rows, count in ((~finer, steps), (finer, 3 * steps)):
+        times = schedule(count)
+        step = torch.randint(count, (batch,))
+        now, after = torch.where(rows, times[step], now), torch.where(rows, times[step + 1], after)
+    return now, after
+
+
+def wordings(captions, labels):
+    """What the student reads, and what its teacher: the plainest wording, unless the student's leaves something unsaid."""
+    wording = torch.randint(captions.shape[1], (len(labels),))
+    plain = torch.where(wording < cache_latents.WHOLE, 0, wording)
+    return captions[labels, wording].float(), captions[labels, plain].float()
+
+
 def main():
     parser = data.arguments(__doc__, minutes=20)
     parser.add_argument("--batch", type=int, default=16)
@@ -66,7 +88,6 @@ def main():
         progress, count = data.Progress(options.minutes, state["clips"], state["minutes"]), state["count"]
     torch.manual_seed(count)
     clips, captions = Clips(path), data.load(path("captions.pt"))["states"]
-    times = schedule(options.steps)
     parameters = list(model.parameters())
 
     def checkpoint():
@@ -82,16 +103,17 @@ def main():
                 group["lr"] = rate
         some = torch.randint(len(clips.latents), (options.batch,))
         x = clips.latents[some].float()
-        text = captions[clips.labels[some], torch.randint(captions.shape[1], (len(x),))].float()
+        text, plain = wordings(captions, clips.labels[some])
+        prompted = (torch.rand(len(x), 1, 1) > UNPROMPTED).float()
+        text, plain = text * prompted, plain * prompted
         known = known_frames(len(x), x.shape[2])
-        step = torch.randint(options.steps, (len(x),))
-        now, after = times[step], times[step + 1]
+        now, after = moments(len(x), options.steps)
         level = now[:, None].expand(-1, x.shape[2]).masked_fill(known, 0)
         wide = level[:, None, :, None, None]
         noisy = (1 - wide) * x + wide * torch.randn_like(x)
-        goal = target(teacher, noisy, text, now, after, known, options.guidance)
+        goal = target(teacher, noisy, plain, now, after, known, options.guidance)
         error = (model(noisy, level, text) - goal).pow(2).mean((1, 3, 4))
-        loss = (error * (~known)).sum() / (~known).sum()
+        loss = (error * (~known) / (level ** 2 + 0.1)).sum() / (~known).sum()
         for optimizer in optimizers_:
             optimizer.zero_grad()
         loss.backward()

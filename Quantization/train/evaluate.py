@@ -115,6 +115,7 @@ def main():
         everything(nano, options, path, jury, labels, others, asked, rng, rendered)
         if options.all:
             given(nano, options, jury, labels, asked, latents)
+            strange(nano, options, path, jury, labels, asked)
         return
     with Daemon(options.daemon or None, options.models) as daemon:
         def engine(prompts, seed=0, steps=12, guidance=1.5):
@@ -154,12 +155,39 @@ def everything(make, options, path, jury, labels, others, asked, rng, rendered):
 
 def given(nano, options, jury, labels, asked, latents):
     """With some latent frames known."""
+    common = {"steps": options.steps[0], "guidance": options.guidance[0]}
     for name, frames in (("first frame given", [0]), ("first and last frame given", [0, 4]),
                          ("first two latent frames given", [0, 1]), ("last frame given", [4])):
         mask = torch.zeros(5, dtype=torch.bool)
         mask[frames] = True
-        clips = nano(asked, 6, known=latents, mask=mask, steps=options.steps[0], guidance=options.guidance[0])
-        report(name, jury.right(clips, labels))
+        report(name, jury.right(nano(asked, 6, known=latents, mask=mask, **common), labels))
+
+
+def strange(nano, options, path, jury, labels, asked):
+    """With a first frame that is in no training clip: another picture of the place, then a glyph never shown besides."""
+    common = {"steps": options.steps[0], "guidance": options.guidance[0]}
+    first = torch.zeros(5, dtype=torch.bool)
+    first[0] = True
+    for names in (None, generator.STRANGERS):
+        world = generator.strange_world(path("sprites"), names)
+        prompts = asked
+        if names is not None:
+            rng = random.Random(17)
+            prompts = [f"a {names[s]} {rng.choice(generator.MOTIONS[generator.MOTION_NAMES[m]])} "
+                       f"{rng.choice(generator.PLACES[generator.PLACE_NAMES[p]])}" for s, m, p in labels.tolist()]
+        g = torch.Generator().manual_seed(23)
+        rendered = torch.cat([world.render(part, g) for part in labels.split(32)])
+        latents = torch.cat([nano.encode(part) for part in rendered.split(8)])
+        made = nano(prompts, 9, known=latents, mask=first, **common)
+        what = "place's picture" if names is None else "subject and place's picture"
+        for name, clips in ((f"{what} never seen: rendered", rendered), ("  first frame of it given", made)):
+            right = jury.right(clips, labels)
+            if names is not None:  # the judge knows no such subject
+                right[:, 0] = float("nan")
+            report(name, right)
+        print(f"  the first frame comes back at {data.psnr(made[:, 0], rendered[:, 0]):.1f} dB, the last is "
+              f"{data.psnr(made[:, -1], rendered[:, -1]):.1f} dB from the rendered clip's", flush=True)
+        sheet(made[:32], path(f"sheet-first-frame-{'place' if names is None else 'subject'}.png"))
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ STEPS, GUIDANCE, SHIFT = 12, 1.5, 3.0
 CALIBRATION_CLIPS = 64
 
 
-def configuration(transformer_config, mean, std):
+def configuration(transformer_config, mean, std, steps=STEPS, guidance=GUIDANCE):
     return {
         "name": "nano", "family": "wan",
         "description": f"nano: one of {len(generator.SUBJECTS)} subjects, doing one of {len(generator.MOTIONS)} motions, "
@@ -26,7 +26,7 @@ def configuration(transformer_config, mean, std):
         "preview": {"kind": "conv", "widths": [48, 48], "pixel_shuffle": 4},
         "latents": {"mean": mean, "std": std},
         "text": {"max_tokens": 24},
-        "generation": {"prediction": "sample", "shift": SHIFT, "steps": STEPS, "guidance": GUIDANCE,
+        "generation": {"prediction": "sample", "shift": SHIFT, "steps": steps, "guidance": guidance,
                        "fps": 8, "sizes": ["64x64"], "max_frames": 17},
         "words": {"subjects": {name: names for name, (names, _) in generator.SUBJECTS.items()},
                   "motions": generator.MOTIONS, "places": generator.PLACES},
@@ -36,13 +36,16 @@ def configuration(transformer_config, mean, std):
 def main():
     parser = data.arguments(__doc__)
     parser.add_argument("--out", help="default: nano-float in the folder of checkpoints")
+    parser.add_argument("--name", default="transformer", help="which checkpoint: transformer or distilled")
     options = parser.parse_args()
     path = data.start(options)
     out = options.out or path("nano-float")
 
-    model = transformer.Transformer()
-    state = data.load(path("transformer.pt"))
+    model, steps, guidance = transformer.Transformer(), STEPS, GUIDANCE
+    state = data.load(path(options.name + ".pt"))
     if state is not None:
+        if options.name == "distilled":
+            steps, guidance = state["steps"], 1.0
         model = transformer.Transformer(state["config"])
         model.load_state_dict(state["ema"])
     coder = autoencoder.Autoencoder()
@@ -69,7 +72,8 @@ def main():
         latents = data.load(cached[0])["latents"][:CALIBRATION_CLIPS]  # [clips, C, T, H, W]
         save_file({"latents": latents.contiguous().clone()}, os.path.join(part, "calibration.safetensors"))
     with open(os.path.join(part, "config.json"), "w") as file:
-        json.dump(configuration(model.config, statistics["mean"].tolist(), statistics["std"].tolist()), file, indent=1)
+        mean, std = (statistics[name].tolist() for name in ("mean", "std"))
+        json.dump(configuration(model.config, mean, std, steps, guidance), file, indent=1)
         file.write("\n")
     if os.path.isdir(out):
         os.replace(out, out + ".old")

@@ -33,33 +33,41 @@ MOTIONS = {
     "right": ["moving right", "moving to the right", "drifting from left to right", "travelling to the right",
               "going right", "going to the right", "crossing from left to right", "flying to the right",
               "gliding right", "running to the right", "on its way to the right", "passing from left to right",
-              "moving towards the right edge", "swimming to the right"],
+              "moving towards the right edge", "swimming to the right",
+              "sailing to the right", "rolling to the right", "walking right", "racing to the right", "creeping right",
+              "pushed to the right", "moves to the right", "goes right", "from left to right"],
     "left": ["moving left", "moving to the left", "drifting from right to left", "travelling to the left",
              "going left", "going to the left", "crossing from right to left", "flying to the left",
              "gliding left", "running to the left", "on its way to the left", "passing from right to left",
-             "moving towards the left edge", "swimming to the left"],
+             "moving towards the left edge", "swimming to the left",
+             "sailing to the left", "rolling to the left", "walking left", "racing to the left", "creeping left",
+             "pushed to the left", "moves to the left", "goes left", "from right to left"],
     "up": ["rising up", "moving up", "floating upwards", "flying up", "going up", "climbing up", "soaring upward",
            "taking off", "rising into the air", "drifting to the top", "going straight up", "rising", "climbing",
-           "launching upwards"],
+           "launching upwards", "elevating", "levitating", "soaring", "being raised", "rises", "flies up",
+           "shooting up into the air", "climbing to the top", "gaining altitude"],
     "bounce": ["bouncing", "bouncing up and down", "jumping", "hopping", "jumping up and down", "hopping up and down",
                "springing up and down", "skipping", "going up and down", "jumping again and again", "hopping about",
-               "bouncing like a rubber ball", "jumping for joy", "moving up and down"],
+               "bouncing like a rubber ball", "jumping for joy", "moving up and down", "bounding", "jumps", "hops",
+               "dancing up and down", "on a trampoline", "vaulting", "dribbling", "bouncy"],
     "spin": ["spinning", "spinning around", "rotating", "turning round and round", "revolving", "turning in circles",
              "going round and round", "rolling around", "turning like a wheel", "doing a pirouette", "tumbling",
-             "spinning like a top", "rotating about its middle", "turning somersaults"],
+             "spinning like a top", "rotating about its middle", "turning somersaults", "swirling", "swivelling", "gyrating",
+             "twisting around", "turns around", "rotates", "in a spin", "cartwheeling", "orbiting itself"],
     "grow": ["growing", "growing bigger", "coming closer", "getting larger", "getting bigger and bigger",
              "approaching", "coming towards us", "swelling", "expanding", "inflating", "drawing near", "growing large",
-             "increasing in size", "coming nearer and nearer"],
+             "increasing in size", "coming nearer and nearer", "enlarging", "getting enormous", "scaling up",
+             "grows", "gets bigger", "turning into a giant", "moving closer to the camera", "closing in", "magnified"],
 }
 PLACES = {
-    "sky": ["in the sky", "in a blue sky", "among the clouds"],
-    "grass": ["on the grass", "on a green meadow", "in a field"],
-    "night": ["at night", "in a starry night", "at night under the stars"],
-    "ocean": ["over the ocean", "by the sea", "on the water"],
-    "sunset": ["at sunset", "in front of a sunset", "in the evening sun"],
-    "snow": ["in the snow", "on a snowy field", "in winter"],
-    "desert": ["in the desert", "on sand dunes", "in a sandy desert"],
-    "white": ["on a white background", "against a plain white background"],
+    "sky": ["in the sky", "in a blue sky", "among the clouds", "up in the clouds", "under a clear sky", "in front of clouds"],
+    "grass": ["on the grass", "on a green meadow", "in a field", "in a green field", "on the lawn", "in a park"],
+    "night": ["at night", "in a starry night", "at night under the stars", "under the stars", "in the dark", "at midnight"],
+    "ocean": ["over the ocean", "by the sea", "on the water", "at sea", "on the ocean", "above the waves"],
+    "sunset": ["at sunset", "in front of a sunset", "in the evening sun", "at dusk", "while the sun sets", "in the evening"],
+    "snow": ["in the snow", "on a snowy field", "in winter", "on snow", "in a snowy landscape", "on a cold winter day"],
+    "desert": ["in the desert", "on sand dunes", "in a sandy desert", "in the sand", "among the dunes", "in a hot desert"],
+    "white": ["on a white background", "against a plain white background", "on white", "before a white wall", "on a blank white page"],
 }
 # Wordings of motions that training never sees, for evaluation.
 UNSEEN_MOTIONS = {
@@ -98,26 +106,53 @@ def misspelt(text, rng):
     return " ".join(words)
 
 
-def caption(subject, motion, place, rng, motions=MOTIONS):
-    """One English caption; `rng` is a random.Random. About one in ten leaves something unsaid, and one in twelve has a typing error."""
-    text = _sentence(subject, motion, place, rng, motions)
-    return misspelt(text, rng) if rng.random() < 1 / 12 else text
+def plain(subject, motion, place):
+    """The plainest caption, which every network trained here has learned first."""
+    name = SUBJECTS[subject][0][0]
+    return f"{_article(name)} {name} {MOTIONS[motion][0]} {PLACES[place][0]}"
 
 
-def _sentence(subject, motion, place, rng, motions):
+def caption(subject, motion, place, rng, motions=MOTIONS, whole=None):
+    """One English caption; `rng` is a random.Random. One in eight has a typing error.
+
+    `whole` says whether it must name subject, motion and place (True) or leave the motion or the place unsaid
+    (False); otherwise about one in ten does.
+    """
+    kind = rng.random()
+    if whole is not None:
+        kind = WHOLE * kind if whole else WHOLE + (1 - WHOLE) * kind
+    text = _sentence(subject, motion, place, rng, motions, kind)
+    return misspelt(text, rng) if rng.random() < 1 / 8 else text
+
+
+# The part of all captions that names subject, motion and place.
+WHOLE = 0.92
+
+
+def _sentence(subject, motion, place, rng, motions, kind):
     name = rng.choice(SUBJECTS[subject][0])
     doing, where = rng.choice(motions[motion]), rng.choice(PLACES[place])
-    a, kind = _article(name), rng.random()
-    if kind < 0.45:
+    a = rng.choice([_article(name)] * 4 + ["the", "one", "my"])
+    if kind < 0.35:
         return f"{a} {name} {doing} {where}"
-    if kind < 0.6:
+    if kind < 0.45:
         return f"{a} {name} is {doing} {where}"
-    if kind < 0.75:
+    if kind < 0.55:
         return f"{where}, {a} {name} is {doing}"
-    if kind < 0.85:
+    if kind < 0.63:
         return f"{name} {doing} {where}"
-    if kind < 0.92:
+    if kind < 0.70:
         return f"{a} {name} {where}, {doing}"
+    if kind < 0.75:
+        return f"{doing}: {a} {name} {where}"
+    if kind < 0.80:
+        return f"{name}, {doing}, {where}"
+    if kind < 0.84:
+        return f"{where} there is {a} {name} {doing}"
+    if kind < 0.88:
+        return f"show me {a} {name} that is {doing} {where}"
+    if kind < WHOLE:
+        return f"{rng.choice(['a video of', 'a cartoon of', 'an animation:'])} {a} {name} {doing} {where}"
     if kind < 0.96:
         return f"{a} {name} {doing}"
     return f"{a} {name} {where}"
@@ -229,6 +264,23 @@ class Generator:
         variant = torch.randint(self.variants, (batch,), generator=g)
         ground = self.places[place, variant][:, None]
         return (sprite[:, :, :3] + ground * (1 - sprite[:, :, 3:])).clamp(0, 1)
+
+
+# Glyphs that training never shows, for evaluation with a given first frame.
+STRANGERS = ["strawberry", "hamburger", "small airplane", "tiger", "elephant", "octopus", "rabbit", "bus", "tractor",
+             "bicycle", "tulip", "carrot", "avocado", "snail", "pizza", "lemon"]
+
+
+def strange_world(folder, names=None):
+    """The same motions in pictures that training never shows: other pictures of the places, and other glyphs if `names`."""
+    world = small_world(folder)
+    world.places = world.places.roll(-world.variants, 1)
+    if names is not None:
+        from . import sprites
+
+        world.sprites, _ = sprites.load(folder, names)
+        world.faces = torch.zeros(len(names))
+    return world
 
 
 def small_world(folder):
