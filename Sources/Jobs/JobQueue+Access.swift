@@ -103,6 +103,42 @@ extension JobQueue {
         return slot
     }
 
+    /// The newest completed video that `peer` may see, as one frame.
+    public func newestVideo(peer: Peer) -> (id: String, frames: LatestFrame)? {
+        let newest = order.last { id in
+            guard let job = kept[id]?.job, job.status == .completed else { return false }
+            return peer.isAdministrator || job.owner == peer.uid
+        }
+        return newest.flatMap { id in (try? latestFrame(id, peer: peer)).map { (id, $0) } }
+    }
+
+    /// The job of `peer` that runs, or the next one to, other than `id`; `nil` when the task is cancelled or the queue stops.
+    public func nextRunning(after id: String?, peer: Peer) async -> (id: String, frames: LatestFrame)? {
+        while !stopping, !Task.isCancelled {
+            if let job = running?.job, job.id != id, peer.isAdministrator || job.owner == peer.uid {
+                return (job.id, latestSlot(of: job))
+            }
+            await nextStart()
+        }
+        return nil
+    }
+
+    /// Returns when another job starts, the queue stops, or the task is cancelled.
+    private func nextStart() async {
+        startWaiterCount += 1
+        let ticket = startWaiterCount
+        await withTaskCancellationHandler {
+            await withCheckedContinuation { continuation in
+                if Task.isCancelled || stopping { return continuation.resume() }
+                startWaiters[ticket] = continuation
+            }
+        } onCancel: {
+            Task.daemon { await self.endWaiting(ticket) }
+        }
+    }
+
+    private func endWaiting(_ ticket: UInt64) { startWaiters.removeValue(forKey: ticket)?.resume() }
+
     /// For the watchdog: answers as long as the queue is not stuck; tells whether work should be advancing.
     public func ping() -> WatchdogState {
         running == nil ? .idle : .computing(workCounter: generator.workCounter)

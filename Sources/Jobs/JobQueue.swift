@@ -34,7 +34,9 @@ public actor JobQueue {
 
     private var nextSequence: UInt64 = 1
     private var thread: ComputeThread?
-    private var stopping = false
+    private(set) var stopping = false
+    var startWaiters: [UInt64: CheckedContinuation<Void, Never>] = [:]
+    var startWaiterCount: UInt64 = 0
     private var endings: [String: [CheckedContinuation<Void, Never>]] = [:]
     private var ages: [String: Int64]
     private var agedAt: Double
@@ -110,6 +112,7 @@ public actor JobQueue {
         store.save(ages: ages)
         for frame in latest.values { frame.end() }
         for log in logs.values { log.close() }
+        wakeStartWaiters()
         thread?.stop()
         thread = nil
         store.unlock()
@@ -197,9 +200,17 @@ public actor JobQueue {
         }
     }
 
+    /// Who follows whatever job runs.
+    func wakeStartWaiters() {
+        let waiters = startWaiters.values
+        startWaiters = [:]
+        for waiter in waiters { waiter.resume() }
+    }
+
     private func begin(_ job: Job, on thread: ComputeThread) {
         let run = Run(job: job, events: events(of: job), latest: latestSlot(of: job), encode: encodeFrame)
         running = run
+        wakeStartWaiters()
         let (generator, encode, store, limits) = (generator, encodeFrame, store, limits)
         log(JobLogEvent(.info, "started", job: job))
         thread.run { [weak self] in

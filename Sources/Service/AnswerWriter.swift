@@ -30,7 +30,11 @@ struct AnswerWriter: Sendable {
                 .socketOption(.so_sndbuf), value: SocketOptionValue(options.streamSendBuffer)
             ).get()
             try await head(response.status, headers, flush: true)
-            if !isHead { try await produce(StreamWriter(answer: self)) }
+            if !isHead {
+                let writer = StreamWriter(answer: self)
+                defer { writer.endRepeating() }
+                try await produce(writer)
+            }
         }
         try await flushed(.end(nil))
     }
@@ -60,10 +64,55 @@ struct AnswerWriter: Sendable {
 /// The body of a stream that is being written.
 struct StreamWriter: Sendable {
     fileprivate let answer: AnswerWriter
+    private let repetition: NIOLoopBoundBox<Repetition>
+
+    fileprivate init(answer: AnswerWriter) {
+        self.answer = answer
+        repetition = .makeBoxSendingValue(Repetition(), eventLoop: answer.channel.eventLoop)
+    }
 
     /// Returns when the kernel has taken all bytes, so that the next frame is chosen only then.
-    func write(_ bytes: [UInt8]) async throws {
+    ///
+    /// - Parameter interval: after it, and again after each further one, the same bytes are sent once more if nothing else was.
+    func write(_ bytes: [UInt8], repeatedEvery interval: TimeAmount? = nil) async throws {
         try Task.checkCancellation()
-        try await answer.flushed(.body(.byteBuffer(ByteBuffer(bytes: bytes))))
+        endRepeating()
+        let buffer = ByteBuffer(bytes: bytes)
+        try await answer.flushed(.body(.byteBuffer(buffer)))
+        guard let interval else { return }
+        let (answer, repetition) = (answer, repetition)
+        answer.channel.eventLoop.execute {
+            guard repetition.value.task == nil, answer.channel.isActive else { return }
+            repetition.value.task = answer.channel.eventLoop.scheduleRepeatedTask(
+                initialDelay: interval, delay: interval
+            ) { _ in
+                // For a client that doesn't read one sign of life is enough.
+                guard answer.channel.isWritable, !repetition.value.isWriting else { return }
+                repetition.value.isWriting = true
+                let part = HTTPServerResponsePart.body(.byteBuffer(buffer))
+                answer.channel.writeAndFlush(part).whenComplete { _ in repetition.value.isWriting = false }
+            }
+        }
+    }
+
+    /// Returns at that time, or throws when the client has gone.
+    func pause(until deadline: NIODeadline) async throws {
+        try Task.checkCancellation()
+        guard deadline > .now() else { return }
+        try await answer.channel.eventLoop.scheduleTask(deadline: deadline) {}.futureResult.get()
+        try Task.checkCancellation()
+    }
+
+    fileprivate func endRepeating() {
+        let repetition = repetition
+        answer.channel.eventLoop.execute {
+            repetition.value.task?.cancel()
+            repetition.value.task = nil
+        }
+    }
+
+    private struct Repetition {
+        var task: RepeatedTask?
+        var isWriting = false
     }
 }

@@ -1,8 +1,29 @@
+import FoundationEssentials
 import Jobs
 
 extension Router {
-    func state() async throws -> Response {
+    /// Streams in `/state`, the oldest; what is beyond is only in the totals.
+    private static let mostStreams = 100
+
+    func state(_ request: Request) async throws -> Response {
         struct State: Encodable {
+            struct Stream: Encodable {
+                var uid: UInt32
+                var job: String?
+                var fps: Double?
+                var width: Int?
+                var sent: UInt64
+                var dropped: UInt64
+                var unchanged: UInt64
+                /// Of the newest frame sent, since it was made.
+                var age_ms: Int?
+            }
+            struct Streams: Encodable {
+                var open: Int
+                var sent_since_start: UInt64
+                var dropped_since_start: UInt64
+                var list: [Stream]
+            }
             struct Jobs: Encodable {
                 var queued: Int
                 var running: String?
@@ -18,10 +39,20 @@ extension Router {
             var models: [String]
             var connections: Int
             var jobs: Jobs
+            var streams: Streams
             var host: HostFacts
         }
         let statistics = await jobs.statistics()
         let reason = generator.unavailableReason
+        let totals = streams.totals
+        let now = Date().timeIntervalSince1970
+        let list = streams.streams(for: request.peer).prefix(Self.mostStreams).map { stream in
+            let counts = stream.counts
+            return State.Stream(
+                uid: stream.peer.uid, job: counts.job, fps: stream.options.rate, width: stream.options.width,
+                sent: counts.sent, dropped: counts.dropped, unchanged: counts.unchanged,
+                age_ms: counts.newest.map { Int(max(0, now - $0) * 1000) })
+        }
         return try json(
             State(
                 ready: reason == nil, reason: reason, models: generator.capabilities.map(\.id),
@@ -31,6 +62,8 @@ extension Router {
                     completed_since_start: statistics.completed, failed_since_start: statistics.failed,
                     store_bytes: statistics.storeBytes, free_bytes: statistics.freeBytes,
                     watchers: statistics.watchers),
+                streams: State.Streams(
+                    open: totals.open, sent_since_start: totals.sent, dropped_since_start: totals.dropped, list: list),
                 host: host()))
     }
 
@@ -64,6 +97,12 @@ extension Router {
         gauge("store_free_bytes", "Bytes free where the store is.", statistics.freeBytes)
         gauge("watchers", "Clients that watch events.", Int64(statistics.watchers))
         gauge("connections", "Open connections.", Int64(connections.count))
+        let totals = streams.totals
+        gauge("preview_streams", "Clients that watch previews.", Int64(totals.open))
+        metric("preview_frames_sent_total", "counter", "Preview frames sent.", [("", String(totals.sent))])
+        metric(
+            "preview_frames_dropped_total", "counter", "Preview frames skipped for clients that were not ready.",
+            [("", String(totals.dropped))])
         metric(
             "http_answers_total", "counter", "Answers by status.",
             metrics.answers.map { ("{code=\"\($0.status)\"}", String($0.count)) })

@@ -6,23 +6,41 @@ extension Router {
     /// Every preview that the client has time for, then the last one once more, because browsers show a part only when
     /// the next begins. Waits when the job is still queued.
     func previewStream(_ id: String, _ request: Request) async throws -> Response {
+        let options = try PreviewOptions(query: request.query)
         let slot = try await jobs.latestFrame(id, peer: request.peer)
-        return Response(stream: MotionJPEG.contentType) { writer in
-            var last: [UInt8]?
-            var sequence: UInt64 = 0
-            while let entry = await slot.next(after: sequence) {
-                sequence = entry.sequence
-                let part = MotionJPEG.part(
-                    entry.jpeg, timestamp: entry.timestamp, step: entry.step, steps: entry.steps)
-                try await writer.write(part)
-                last = part
+        return Response(stream: MotionJPEG.contentType) { [streams, scaler] writer in
+            try await streams.counting(request.peer, options) { counter in
+                var stream = PreviewStream(writer, options, scaler, counter)
+                try await stream.follow(id, slot)
+                try await stream.repeatLast()
+                try await writer.write(MotionJPEG.end)
             }
-            if let last { try await writer.write(last) }
-            try await writer.write(MotionJPEG.end)
+        }
+    }
+
+    /// The previews of whatever job of the peer's runs, one after the other; until then the last frame of its newest video.
+    func followingStream(_ request: Request) async throws -> Response {
+        let options = try PreviewOptions(query: request.query)
+        return Response(stream: MotionJPEG.contentType) { [jobs, streams, scaler] writer in
+            try await streams.counting(request.peer, options) { counter in
+                var stream = PreviewStream(writer, options, scaler, counter)
+                var shown: String?
+                if let newest = await jobs.newestVideo(peer: request.peer) {
+                    try await stream.follow(newest.id, newest.frames)
+                    try await stream.repeatLast()
+                }
+                while let run = await jobs.nextRunning(after: shown, peer: request.peer) {
+                    shown = run.id
+                    try await stream.follow(run.id, run.frames)
+                    try await stream.repeatLast()
+                }
+                try await writer.write(MotionJPEG.end)
+            }
         }
     }
 
     func previewPicture(_ id: String, _ request: Request) async throws -> Response {
+        let options = try PreviewOptions(query: request.query)
         let slot = try await jobs.latestFrame(id, peer: request.peer)
         guard let entry = slot.current else {
             let view = try await jobs.job(id, peer: request.peer)
@@ -33,7 +51,7 @@ extension Router {
             headers: [
                 "Cache-Control": "no-store", "X-Timestamp": String(entry.timestamp), "X-Step": String(entry.step),
                 "X-Steps": String(entry.steps),
-            ], entry.jpeg)
+            ], try await scaler.scale(entry, of: id, to: options.width))
     }
 
     func events(_ id: String, _ request: Request) async throws -> Response {

@@ -10,6 +10,8 @@ struct Router: Sendable {
     let encoder: ContentEncoder
     let metrics: Metrics
     let connections: ConnectionRegistry
+    let streams: StreamRegistry
+    let scaler: PreviewScaler
     let host: @Sendable () -> HostFacts
     let log: @Sendable (ServiceLogEvent) -> Void
 
@@ -43,7 +45,8 @@ struct Router: Sendable {
         case ["healthz"]: answer = health
         case ["readyz"]: answer = readiness
         case ["metrics"]: answer = metricsText
-        case ["state"]: answer = state
+        case ["state"]: answer = { try await state(request) }
+        case ["preview.mjpeg"]: answer = { try await followingStream(request) }
         case ["v1", "models"]: answer = models
         case ["v1", "capabilities"]: answer = capabilities
         default: throw ServiceError.notFound("there is nothing at this address")

@@ -8,6 +8,7 @@ import NIOPosix
 public final class Service: Sendable {
     private let group: MultiThreadedEventLoopGroup
     private let encoder: ContentEncoder
+    private let scaler = PreviewScaler()
     private let connections: ConnectionRegistry
     private let router: Router
     private let options: ServiceOptions
@@ -23,7 +24,7 @@ public final class Service: Sendable {
         connections = ConnectionRegistry(total: options.connections, perPeer: options.connectionsPerPeer)
         router = Router(
             jobs: jobs, generator: generator, options: options, encoder: encoder, metrics: Metrics(),
-            connections: connections, host: host, log: log)
+            connections: connections, streams: StreamRegistry(), scaler: scaler, host: host, log: log)
     }
 
     /// Serves until `stop`; may be called for several listeners.
@@ -80,6 +81,7 @@ public final class Service: Sendable {
         connections.closeAll()
         try? await group.shutdownGracefully()
         await encoder.stop()
+        await scaler.stop()
     }
 
     /// Open connections.

@@ -1,5 +1,6 @@
 import Glibc
 import Jobs
+import Media
 import Testing
 
 @testable import Service
@@ -94,6 +95,108 @@ import Testing
             let steps = values("X-Step", try client.dechunked())
             #expect(steps.count <= 3, "\(steps)")
             #expect(steps.last == "50")
+        }
+    }
+
+    @Test func aClientGetsNoMoreFramesThanItAskedFor() async throws {
+        let generator = FakeGenerator(.init(stepMilliseconds: 20, isHeld: true))
+        try await TestService.run(generator: generator) { service in
+            let id = try service.connect().post("{\"prompt\":\"a\",\"steps\":50}").string("id")
+            let client = try open(service, id, "preview.mjpeg?fps=2.5")
+            _ = try client.head()
+            let everything = try open(service, id, "preview.mjpeg")
+            _ = try everything.head()
+            let start = ContinuousClock.now
+            generator.release()
+            let steps = values("X-Step", try client.dechunked())
+            let took = (ContinuousClock.now - start) / .seconds(1)
+            // One at the start, one every 0.4 s, the last one twice.
+            #expect(Double(steps.count) <= 3 + took * 2.5, "\(steps) in \(took) s")
+            #expect(steps.count >= 3 && steps.suffix(2) == ["50", "50"], "\(steps)")
+            #expect(values("X-Step", try everything.dechunked()).count > steps.count)
+        }
+    }
+
+    @Test func previewsHaveTheWidthThatWasAskedFor() async throws {
+        try await TestService.run { service in
+            let id = try service.create()
+            #expect(try service.finish(id))
+            for (query, width) in [("", 64), ("?width=16", 16), ("?width=200", 200), ("?width=64", 64)] {
+                let picture = try service.connect().request("GET", "/v1/videos/\(id)/preview.jpg\(query)")
+                let frame = try JPEG.decode(picture.body)
+                #expect(frame.size.width == width && frame.size.height == width, "\(query)")
+            }
+            let stream = try open(service, id, "preview.mjpeg?width=32")
+            _ = try stream.head()
+            let body = try stream.dechunked()
+            let begin = try #require(RawClient.find("\r\n\r\n", in: body)) + 4
+            #expect(try JPEG.decode(Array(body[begin...])).size.width == 32)
+        }
+    }
+
+    @Test(arguments: [
+        "fps=0", "fps=61", "fps=-1", "fps=nan", "fps=1e1", "fps=", "width=15", "width=1025", "width=", "width=1.5",
+        "width=99999999999999999999",
+    ])
+    func strangeWishesAreRefused(_ query: String) async throws {
+        try await TestService.run { service in
+            let id = try service.create()
+            #expect(try service.finish(id))
+            for path in ["/v1/videos/\(id)/preview.mjpeg", "/v1/videos/\(id)/preview.jpg", "/preview.mjpeg"] {
+                let answer = try service.connect().request("GET", "\(path)?\(query)")
+                #expect(answer.status == 400 && answer.text.contains("\"param\":\"\(query.prefix { $0 != "=" })\""))
+            }
+        }
+    }
+
+    @Test func oneStreamFollowsWhateverRuns() async throws {
+        let generator = FakeGenerator(.init(stepMilliseconds: 5, isHeld: true))
+        try await TestService.run(generator: generator) { service in
+            let client = try service.connect()
+            client.send("GET /preview.mjpeg HTTP/1.1\r\nHost: test\r\n\r\n")
+            _ = try client.head()
+            #expect(service.settles { (try? service.streams().count) == 1 })
+            generator.release()
+            var seen: [UInt8] = []
+            for seed in 1...3 {
+                let id = try service.connect().post("{\"prompt\":\"a\",\"seed\":\(seed)}").string("id")
+                #expect(try service.finish(id))
+                // The end of each job: its last frame, twice.
+                while values("X-Step", seen).filter({ $0 == "4" }).count < 2 * seed { seen += try client.more() }
+            }
+            client.hangUp()
+            #expect(service.settles { (try? service.streams().isEmpty) == true })
+        }
+    }
+
+    @Test func theFollowingStreamBeginsWithTheNewestVideo() async throws {
+        try await TestService.run { service in
+            let id = try service.create()
+            #expect(try service.finish(id))
+            let client = try service.connect()
+            client.send("GET /preview.mjpeg HTTP/1.1\r\nHost: test\r\n\r\n")
+            _ = try client.head()
+            var seen: [UInt8] = []
+            while values("X-Step", seen).count < 2 { seen += try client.more() }
+            #expect(values("X-Step", seen) == ["4", "4"])
+        }
+    }
+
+    @Test func stateCountsWhatStreamsSentAndSkipped() async throws {
+        let generator = FakeGenerator(.init(stepMilliseconds: 5, isHeld: true))
+        try await TestService.run(generator: generator) { service in
+            let id = try service.connect().post("{\"prompt\":\"a\",\"steps\":30}").string("id")
+            let slow = try open(service, id, "preview.mjpeg?fps=0.1&width=32")
+            _ = try slow.head()
+            generator.release()
+            #expect(try service.finish(id))
+            // It waits for its second frame for ten seconds.
+            let stream = try #require(try service.streams().first)
+            #expect(stream.contains("\"fps\":0.1") && stream.contains("\"width\":32"))
+            #expect(stream.contains("\"sent\":1") && stream.contains("\"job\":\"\(id)\""), "\(stream)")
+            slow.hangUp()
+            #expect(service.settles { (try? service.streams().isEmpty) == true })
+            #expect(try service.connect().request("GET", "/state").text.contains("\"sent_since_start\":1"))
         }
     }
 

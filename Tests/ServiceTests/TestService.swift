@@ -128,6 +128,14 @@ struct TestService {
 
     func connectionsSettle(at wanted: Int) -> Bool { settles { service.connectionCount == wanted } }
 
+    /// The preview streams of `/state`, each as its JSON.
+    func streams() throws -> [String] {
+        let state = try connect().request("GET", "/state").body
+        guard let begin = RawClient.find("\"list\":[", in: state) else { throw RawClient.Failure("no list of streams") }
+        let list = state[(begin + 8)...].prefix { $0 != UInt8(ascii: "]") }
+        return list.split(separator: UInt8(ascii: "}")).map { String(decoding: $0, as: UTF8.self) }
+    }
+
     /// Event streams that are open, by the daemon's own count.
     func watchers() -> Int {
         let text = (try? connect().request("GET", "/metrics").text) ?? ""

@@ -60,7 +60,7 @@ struct Kiosk: Sendable {
             try request.allow(.GET)
             return try router.json(
                 Settings(title: settings.title, prompts: settings.prompts, idle_seconds: settings.idleSeconds))
-        case ["healthz"], ["readyz"], ["v1", "models"], ["v1", "capabilities"]:
+        case ["healthz"], ["readyz"], ["preview.mjpeg"], ["v1", "models"], ["v1", "capabilities"]:
             try request.allow(.GET)
         case ["v1", "videos"]:
             try request.allow(.GET, .POST)
