@@ -51,7 +51,8 @@ swift_tests() {
     for pair in "${cpus[@]}"; do
         cpu=${pair%:*} level=${pair##*:} started=$SECONDS
         FILOSCOPE_EXPECTED_KERNELS=$level on "$cpu" "$bundle" --testing-library swift-testing >"$work/log" 2>&1 &&
-            grep -q 'Test run with [0-9]* tests.* passed' "$work/log" || { tail -n 60 "$work/log"; fail "Swift tests on $cpu"; }
+            grep -q 'Test run with [0-9]* tests.* passed' "$work/log" ||
+            { tail -n 40 "$work/log"; grep -A 3 '^✘.*recorded an issue' "$work/log"; fail "Swift tests on $cpu"; }
         grep -q 'choosesWhatThisCPUIsKnownToHave() passed' "$work/log" || fail "no test asked $cpu for its level"
         echo "$cpu, $level: $(grep -o 'Test run with .*' "$work/log"), in $((SECONDS - started)) s"
     done

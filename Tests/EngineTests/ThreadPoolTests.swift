@@ -157,7 +157,8 @@ func startThread(_ body: @escaping @Sendable () -> Void) -> pthread_t {
     /// A board of four small CPUs and two big ones, as the kernel shows it.
     private func board() throws -> String {
         var template = Array("/tmp/filoscope-board-XXXXXX".utf8CString)
-        let root = String(cString: try #require(mkdtemp(&template)))
+        try #require(mkdtemp(&template) != nil)
+        let root = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
         for (cpu, capacity) in [414, 414, 414, 414, 1024, 1024].enumerated() {
             mkdir("\(root)/cpu\(cpu)", 0o700)
             let file = try #require(fopen("\(root)/cpu\(cpu)/cpu_capacity", "w"))

@@ -1,3 +1,4 @@
+import Glibc
 import Testing
 import Threads
 import Video
@@ -137,8 +138,9 @@ import Video
                 _ = try await queue.content(running, peer: alice)
             }
         }
-        // The machine may be busy with something else now and then, but not every time.
-        #expect(times.min()! < .milliseconds(250))
+        // The machine may be busy with something else now and then, but not every time; an emulator is always slow.
+        let isEmulated = getenv("FILOSCOPE_EMULATED") != nil
+        #expect(times.min()! < (isEmulated ? .seconds(2) : .milliseconds(250)))
         let next = try await queue.ask(6, steps: 2)
         generator.release()
         #expect(try await queue.finished(next).status == .completed)

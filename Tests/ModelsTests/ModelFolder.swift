@@ -23,7 +23,8 @@ final class ModelFolder {
 
     init(copying golden: String) throws {
         var template = Array("/tmp/filoscope-models-XXXXXX".utf8CString)
-        path = String(cString: try #require(mkdtemp(&template)))
+        try #require(mkdtemp(&template) != nil)
+        path = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
         let source = "\(goldens)/\(golden)/model"
         description = try ModelDescription(
             json: contents(of: "model.json", in: source, limit: ModelDescription.maximumBytes))

@@ -143,9 +143,12 @@ struct TestService {
         return line.flatMap { Int($0.dropFirst(19)) } ?? -1
     }
 
+    /// What times are multiplied by: an emulated CPU is several times slower than any board.
+    static let patience = getenv("FILOSCOPE_EMULATED") == nil ? 1 : 4
+
     /// Waits for `condition`, at most five seconds.
     func settles(_ condition: () throws -> Bool) rethrows -> Bool {
-        for _ in 0..<500 {
+        for _ in 0..<500 * Self.patience {
             if try condition() { return true }
             usleep(10_000)
         }
