@@ -30,8 +30,9 @@ let package = Package(
         // Pictures.
         .target(name: "Video", swiftSettings: strict),
         .systemLibrary(name: "CTurboJPEG", pkgConfig: "libturbojpeg", providers: [.apt(["libturbojpeg0-dev"])]),
+        .systemLibrary(name: "CPNG", pkgConfig: "libpng", providers: [.apt(["libpng-dev"])]),
         .systemLibrary(name: "COpenH264", pkgConfig: "openh264", providers: [.apt(["libopenh264-dev"])]),
-        .target(name: "Media", dependencies: ["Video", "CTurboJPEG", "COpenH264"], swiftSettings: strict),
+        .target(name: "Media", dependencies: ["Video", "CTurboJPEG", "CPNG", "COpenH264"], swiftSettings: strict),
 
         // The daemon around them.
         .target(name: "Jobs", dependencies: ["Video", "Threads"], swiftSettings: strict),
@@ -71,7 +72,9 @@ let package = Package(
         .testTarget(
             name: "EngineTests", dependencies: ["Engine", "CKernels", "CLinux", "Threads"], swiftSettings: strict),
         .testTarget(name: "ModelsTests", dependencies: ["Models", "Engine", "Video"], swiftSettings: strict),
-        .testTarget(name: "GenerationTests", dependencies: ["Generation"], swiftSettings: strict),
+        .testTarget(
+            name: "GenerationTests", dependencies: ["Generation", "Models", "Engine", "Jobs", "Video"],
+            swiftSettings: strict),
         .testTarget(name: "ThreadsTests", dependencies: ["Threads"], swiftSettings: strict),
         .testTarget(name: "VideoTests", dependencies: ["Video"], swiftSettings: strict),
         .testTarget(name: "MediaTests", dependencies: ["Media", "Video"], swiftSettings: strict),

@@ -27,7 +27,7 @@ tests=$tree/.build-arm-tests/aarch64-unknown-linux-gnu/release
 compiler_suite=sid board_suite=trixie tools_suite=bookworm
 keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 toolchain_packages=(swiftlang git dash libc6-dev libstdc++-16-dev)
-sysroot_packages=(libc6-dev libstdc++-14-dev libsystemd-dev libturbojpeg0-dev libv4l-dev libopenh264-dev zlib1g-dev)
+sysroot_packages=(libc6-dev libstdc++-14-dev libsystemd-dev libturbojpeg0-dev libpng-dev libv4l-dev libopenh264-dev zlib1g-dev)
 tools_packages=(qemu-user llvm-19)
 # Parts of the compiler that a cross build never opens: a good half of 2.7 GB.
 toolchain_leaves=(usr/share usr/libexec/swift/lib/swift/embedded usr/libexec/swift/lib/liblldb.so.*

@@ -6,7 +6,7 @@ packages=(
     # what a Swift toolchain itself needs
     binutils gcc libcurl4 libedit2 libncurses6 libsqlite3-0 libxml2 zlib1g-dev tzdata
     libc6-dev libstdc++-12-dev pkg-config make git ca-certificates python3 python3-venv
-    libsystemd-dev libturbojpeg0-dev libv4l-dev libopenh264-dev
+    libsystemd-dev libturbojpeg0-dev libpng-dev libv4l-dev libopenh264-dev
     ffmpeg systemd curl
     qemu-user-static gcc-aarch64-linux-gnu libc6-dev-arm64-cross
 )

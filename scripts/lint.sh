@@ -20,7 +20,7 @@ only() {
 only 'Engine' 'CKernels'
 only 'Service' 'NIO[A-Za-z0-9]*'
 only 'Host' 'CSystemd'
-only 'Media' 'CTurboJPEG|COpenH264|CVideo4Linux'
+only 'Media' 'CTurboJPEG|CPNG|COpenH264|CVideo4Linux'
 only 'Generation|Models|filoscope-bench' 'Engine'
 only 'Generation|filoscope-bench' 'Models'
 only 'filoscoped|filoscope-bench' 'Generation'

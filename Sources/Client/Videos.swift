@@ -1,3 +1,5 @@
+import FoundationEssentials
+
 /// A video as the daemon describes it; the keys are those of the OpenAI Videos API and our own.
 public struct Video: Sendable, Codable, Equatable {
     public struct Failure: Sendable, Codable, Equatable {
@@ -44,8 +46,23 @@ public struct CreateVideo: Sendable, Encodable {
     public var guidance: Double?
     public var negative_prompt: String?
     public var fps: Int?
+    /// The picture that the video begins with, and the one that it ends with.
+    public var input_reference: Picture?
+    public var end_reference: Picture?
 
     public init(prompt: String) { self.prompt = prompt }
+}
+
+/// A JPEG or PNG inside a request.
+public struct Picture: Sendable, Encodable {
+    /// A `data:` URL.
+    public var image_url: String
+
+    /// - Parameter bytes: of a file; the daemon says what is wrong with them.
+    public init(file bytes: [UInt8]) {
+        let type = bytes.starts(with: [0xFF, 0xD8]) ? "image/jpeg" : "image/png"
+        image_url = "data:\(type);base64," + Data(bytes).base64EncodedString()
+    }
 }
 
 /// The data of `video.progress` and `video.preview`.

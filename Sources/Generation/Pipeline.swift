@@ -84,7 +84,7 @@ public final class Pipeline: FrameGenerator {
                 fps: card.generation.fps, minimumFrames: card.generation.frames.min,
                 maximumFrames: card.generation.frames.max, defaultSteps: card.generation.steps.default,
                 maximumSteps: card.generation.steps.max, defaultGuidance: card.generation.guidance.default,
-                abilities: [], verified: verified.contains(card.name),
+                abilities: card.abilities, verified: verified.contains(card.name),
                 words: card.words.map { words in
                     ModelWords(
                         subjects: words.subjects?.phrases ?? [], motions: words.motions?.phrases ?? [],
@@ -107,7 +107,7 @@ public final class Pipeline: FrameGenerator {
     }
 
     public func generate(
-        _ request: VideoRequest, observer: any GenerationObserver
+        _ request: VideoRequest, material: VideoMaterial, observer: any GenerationObserver
     ) throws(GenerationError) -> GeneratedVideo {
         guard let generator = generators.first(where: { $0.model.description.name == request.model }) else {
             throw .modelUnreadable("the model '\(request.model)' is not here any more")
@@ -115,7 +115,7 @@ public final class Pipeline: FrameGenerator {
         return try computing.withLock { _ throws(GenerationError) in
             compute.setCancelled(false)
             compute.pool.placeCaller()
-            return try generator.generate(request, observer: observer)
+            return try generator.generate(request, material: material, observer: observer)
         }
     }
 

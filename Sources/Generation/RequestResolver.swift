@@ -38,11 +38,16 @@ struct RequestResolver {
             throw unsupported(
                 "guidance", "guidance from \(generation.guidance.min) to \(generation.guidance.max), not \(guidance)")
         }
+        for reference in parameters.references where !description.abilities.contains(reference.rawValue) {
+            throw unsupported(
+                reference.rawValue, "\(description.name) can't begin or end with a picture: it has no encoder")
+        }
         return VideoRequest(
             prompt: parameters.prompt, negativePrompt: parameters.negativePrompt ?? "", model: description.name,
             size: size, frames: try frames(seconds: parameters.seconds), fps: generation.fps,
             // Seeds of our own choosing stay exact in JavaScript.
-            seed: parameters.seed ?? UInt64.random(in: 0..<(1 << 32)), steps: steps, guidance: guidance)
+            seed: parameters.seed ?? UInt64.random(in: 0..<(1 << 32)), steps: steps, guidance: guidance,
+            references: parameters.references)
     }
 
     /// The smallest length the model can make that is not shorter than `seconds`; its longest when nothing was said.
@@ -80,4 +85,9 @@ struct RequestResolver {
     private func unsupported(_ field: String, _ message: String) -> RequestError {
         RequestError(.unsupported, code: "unsupported_\(field)", field: field, message)
     }
+}
+
+extension ModelDescription {
+    /// What can be asked of the model beside text to video, by the names of `/v1/capabilities`.
+    var abilities: [String] { autoencoder.encoder == nil ? [] : Reference.allCases.map(\.rawValue) }
 }

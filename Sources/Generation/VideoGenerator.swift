@@ -6,7 +6,7 @@ import Video
 /// Makes videos with one model: encodes the text, denoises, decodes.
 public final class VideoGenerator: Sendable {
     public let model: Model
-    private let compute: Compute
+    let compute: Compute
 
     public init(model: Model, compute: Compute) {
         self.model = model
@@ -35,13 +35,16 @@ public final class VideoGenerator: Sendable {
     /// Bytes of private memory a request of this shape needs.
     public func bytes(for shape: LatentShape, guided: Bool) -> Int { plan(shape, guided: guided).byteCount }
 
-    /// - Parameter noise: the latents at noise level 1, `[channels, frames, height, width]`; drawn from the request's seed
-    ///   when `nil`.
+    /// - Parameters:
+    ///   - material: the pictures that the request refers to.
+    ///   - noise: the latents at noise level 1, `[channels, frames, height, width]`; drawn from the request's seed when
+    ///     `nil`.
     public func generate(
-        _ request: VideoRequest, noise: [Float]? = nil, observer: any GenerationObserver
+        _ request: VideoRequest, material: VideoMaterial = VideoMaterial(), noise: [Float]? = nil,
+        observer: any GenerationObserver
     ) throws(GenerationError) -> GeneratedVideo {
         do {
-            return try make(request, noise: noise, observer: observer)
+            return try make(request, material, noise: noise, observer: observer)
         } catch let error as GenerationError {
             throw error
         } catch ModelError.cancelled {
@@ -61,6 +64,9 @@ public final class VideoGenerator: Sendable {
         let (transformer, text) = (model.transformer, model.textEncoder)
         var plan = ArenaPlan()
         for _ in 0..<(guided ? 3 : 2) { plan.allocate(Float.self, count: shape.count) }
+        let start = plan.mark
+        planEncoding(shape, in: &plan)
+        plan.rewind(to: start)
         for _ in 0..<(guided ? 2 : 1) {
             let mark = plan.mark
             plan.allocate(Float.self, count: text.maximumTokens * text.hiddenSize)
@@ -79,7 +85,7 @@ public final class VideoGenerator: Sendable {
     }
 
     private func make(
-        _ request: VideoRequest, noise: [Float]?, observer: any GenerationObserver
+        _ request: VideoRequest, _ material: VideoMaterial, noise: [Float]?, observer: any GenerationObserver
     ) throws -> GeneratedVideo {
         // A file cut short inside its last page reads as zeros, without a fault that the guard of maps would see.
         try model.checkUnchanged()
@@ -92,6 +98,7 @@ public final class VideoGenerator: Sendable {
         let unconditional = guided ? try arena.allocate(Float.self, count: shape.count) : nil
 
         if observer.isCancelled { throw GenerationError.cancelled }
+        let known = try knownLatents(material, shape: shape, arena: arena)
         let prompt = try context(of: request.prompt, arena: arena)
         let opposite = guided ? try context(of: request.negativePrompt, arena: arena) : nil
 
@@ -103,12 +110,13 @@ public final class VideoGenerator: Sendable {
         } else {
             Random.normal(seed: request.seed, stream: 0, count: shape.count, into: latents)
         }
+        known.restore(in: latents, shape)
 
         let generation = model.description.generation
         let scheduler = FlowMatchScheduler(steps: request.steps, shift: Float(generation.shift))
         for step in 0..<scheduler.steps {
             if observer.isCancelled { throw GenerationError.cancelled }
-            let timesteps = [Float](repeating: scheduler.timestep(step), count: shape.frames)
+            let timesteps = known.timesteps(scheduler.timestep(step), frames: shape.frames)
             try model.transformer(
                 latents, shape: shape, timesteps: timesteps, context: prompt, into: predicted, compute: compute,
                 arena: arena)
@@ -128,6 +136,8 @@ public final class VideoGenerator: Sendable {
             // x + (x − clean) / s · (s' − s) = s'/s · x + (1 − s'/s) · clean
             let kept = next / sigma
             compute.axpby(1 - kept, predicted, kept, latents, count: shape.count)
+            known.restore(in: predicted, shape)
+            known.restore(in: latents, shape)
 
             let index = previewIndex(step: step, steps: scheduler.steps, frames: shape.frames)
             let area = shape.height * shape.width

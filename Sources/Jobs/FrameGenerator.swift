@@ -13,7 +13,9 @@ public protocol FrameGenerator: AnyObject, Sendable {
 
     /// Makes the video. Blocks the calling thread, which must not belong to the cooperative pool. Asks
     /// `observer.isCancelled` at least every 100 ms and throws `.cancelled` then.
-    func generate(_ request: VideoRequest, observer: any GenerationObserver) throws(GenerationError) -> GeneratedVideo
+    func generate(
+        _ request: VideoRequest, material: VideoMaterial, observer: any GenerationObserver
+    ) throws(GenerationError) -> GeneratedVideo
 
     /// Called right after the running job's observer turned to cancelled, from any thread and before another job is
     /// started: work in flight should stop at its next chunk instead of at its next look at the observer.
@@ -39,7 +41,7 @@ public struct ModelCapabilities: Sendable, Equatable, Codable {
     public var defaultSteps: Int
     public var maximumSteps: Int
     public var defaultGuidance: Double
-    /// Abilities by name: `images`, `extensions`, `edits`, …; nano's first version has none but text to video.
+    /// Abilities beside text to video, by name: `input_reference`, `end_reference`, `images`, `extensions`, …
     public var abilities: [String]
     /// `false` until the hashes of the files were compared with the model's card.
     public var verified: Bool

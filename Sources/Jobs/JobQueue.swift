@@ -122,8 +122,12 @@ public actor JobQueue {
 
     /// Takes a job; it is durable when this returns.
     ///
-    /// - Parameter idempotencyKey: the same key and request from the same owner give the job made the first time.
-    public func submit(_ parameters: VideoParameters, peer: Peer, idempotencyKey: String?) throws(JobError) -> Job {
+    /// - Parameters:
+    ///   - material: what the parameters' references stand for.
+    ///   - idempotencyKey: the same key and request from the same owner give the job made the first time.
+    public func submit(
+        _ parameters: VideoParameters, material: VideoMaterial = VideoMaterial(), peer: Peer, idempotencyKey: String?
+    ) throws(JobError) -> Job {
         guard !stopping else { throw .stopping }
         if let idempotencyKey, !(1...JobLimits.idempotencyKeyBytes).contains(idempotencyKey.utf8.count) {
             throw .invalid(
@@ -131,7 +135,7 @@ public actor JobQueue {
                     .invalid, code: "invalid_idempotency_key", field: "Idempotency-Key",
                     "Idempotency-Key must have 1 to \(JobLimits.idempotencyKeyBytes) bytes"))
         }
-        let fingerprint = idempotencyKey.map { _ in parameters.fingerprint }
+        let fingerprint = idempotencyKey.map { _ in parameters.fingerprint(material) }
         if let idempotencyKey,
             let earlier = kept.values.first(where: {
                 $0.job.owner == peer.uid && $0.job.idempotencyKey == idempotencyKey
@@ -143,6 +147,7 @@ public actor JobQueue {
         if let reason = generator.unavailableReason { throw .unavailable(reason) }
         let request: VideoRequest
         do { request = try generator.resolve(parameters) } catch { throw .invalid(error) }
+        if let mismatch = material.mismatch(request) { throw .invalid(mismatch) }
 
         guard waiting.count < limits.queueLength else { throw .queueFull(retryAfter: retryAfter) }
         guard waiting.count(where: { kept[$0]?.job.owner == peer.uid }) < limits.perOwnerQueued else {
@@ -155,7 +160,7 @@ public actor JobQueue {
         let job = Job(
             id: JobIdentifier.make(), owner: peer.uid, sequence: nextSequence, request: request, status: .queued,
             progress: 0, createdAt: Int64(wall()), attempts: 0, idempotencyKey: idempotencyKey)
-        do { try store.create(job, parameters: fingerprint) } catch { throw storageError(error) }
+        do { try store.create(job, parameters: fingerprint, material: material) } catch { throw storageError(error) }
         nextSequence += 1
         let bytes = store.bytes(of: job.id)
         kept[job.id] = Kept(job: job, parameters: fingerprint, bytes: bytes)
@@ -384,10 +389,16 @@ private func compute(
     _ run: Run, generator: any FrameGenerator, encode: @Sendable (Frame) throws -> [UInt8], store: JobStore,
     limits: JobLimits
 ) -> RunResult {
+    let material: VideoMaterial
+    do throws(FileError) {
+        material = try store.material(of: run.job)
+    } catch {
+        return .notStored(JobFailure(code: "storage_error", message: "its pictures can't be read: \(error.message)"))
+    }
     let video: GeneratedVideo
     var frames: [[UInt8]] = []
     do throws(GenerationError) {
-        video = try generator.generate(run.job.request, observer: run)
+        video = try generator.generate(run.job.request, material: material, observer: run)
         for frame in video.frames {
             if run.isCancelled { throw .cancelled }
             do { frames.append(try encode(frame)) } catch { throw .failed("a frame could not be encoded: \(error)") }

@@ -1,7 +1,9 @@
 import FoundationEssentials
 import Glibc
+import Video
 
-/// Jobs on disk: `<directory>/jobs/<id>/job.json`, `frames.bin`, `latents.bin`.
+/// Jobs on disk: `<directory>/jobs/<id>/job.json`, `frames.bin`, `latents.bin`, and of pictures that came with the
+/// request `input_reference.rgb`, `end_reference.rgb`: RGB8 of the video's size, no header.
 ///
 /// A job exists from the moment its job.json was renamed into place; a completed one had its frames and latents made durable
 /// before. What can't be read is moved to `<directory>/quarantine`, never deleted and never in the way. One owner at a time.
@@ -50,7 +52,7 @@ struct JobStore {
                 continue
             }
             // A power cut before acceptance: the client was never told that the job exists.
-            if isFolder, JobIdentifier.isValid(name), contents.allSatisfy({ $0.hasSuffix(".tmp") }) {
+            if isFolder, JobIdentifier.isValid(name), contents.allSatisfy(Self.isBeforeAcceptance) {
                 if (try? files.removeFolder(folder)) != nil { continue }
             }
             guard isFolder, JobIdentifier.isValid(name), let entry = read(name) else {
@@ -67,7 +69,8 @@ struct JobStore {
         guard let bytes = try? files.read("\(jobs)/\(id)/job.json", limit: Self.maximumRecord),
             let record = try? JSONDecoder().decode(Record.self, from: Data(bytes)), record.version == Record.current,
             record.job.id == id, record.job.isPlausible,
-            record.job.status != .completed || files.isKind(S_IFREG, "\(jobs)/\(id)/frames.bin")
+            record.job.status != .completed || files.isKind(S_IFREG, "\(jobs)/\(id)/frames.bin"),
+            (record.job.request.references ?? []).allSatisfy({ files.isKind(S_IFREG, path(of: $0, in: id)) })
         else { return nil }
         return Entry(job: record.job, parameters: record.parameters, bytes: files.size(ofFolder: "\(jobs)/\(id)"))
     }
@@ -87,16 +90,39 @@ struct JobStore {
         log(JobLogEvent(.warning, "jobs/\(name) can't be understood, nor moved; it is left alone"))
     }
 
-    /// Makes a job durable; when it throws, nothing of it is left.
-    func create(_ job: Job, parameters: String?) throws(FileError) {
+    /// What a folder may hold whose job.json was not written yet.
+    private static func isBeforeAcceptance(_ name: String) -> Bool {
+        name.hasSuffix(".tmp") || Reference.allCases.contains { name == "\($0.rawValue).rgb" }
+    }
+
+    private func path(of reference: Reference, in id: String) -> String { "\(jobs)/\(id)/\(reference.rawValue).rgb" }
+
+    /// Makes a job and its material durable; when it throws, nothing of it is left.
+    func create(_ job: Job, parameters: String?, material: VideoMaterial) throws(FileError) {
         let folder = "\(jobs)/\(job.id)"
         do throws(FileError) {
             try files.makeFolder(folder)
+            for (reference, frame) in material.pictures {
+                try files.replace(path(of: reference, in: job.id), with: frame.pixels)
+            }
             try save(job, parameters: parameters)
         } catch {
             try? files.removeFolder(folder)
             throw error
         }
+    }
+
+    /// What the job was accepted with.
+    func material(of job: Job) throws(FileError) -> VideoMaterial {
+        var material = VideoMaterial()
+        let size = job.request.size
+        for reference in job.request.references ?? [] {
+            let path = path(of: reference, in: job.id)
+            let bytes = try files.read(path, limit: size.pixels * 3)
+            guard bytes.count == size.pixels * 3 else { throw FileError(operation: "read", path: path, code: EINVAL) }
+            material.pictures[reference] = Frame(size: size, pixels: bytes)
+        }
+        return material
     }
 
     func save(_ job: Job, parameters: String?) throws(FileError) {

@@ -12,16 +12,20 @@ public struct VideoParameters: Sendable, Equatable {
     public var guidance: Double?
     public var negativePrompt: String?
     public var fps: Int?
+    /// What comes with the request as pictures; these themselves are the `VideoMaterial`.
+    public var references: [Reference] = []
 
     public init(prompt: String) { self.prompt = prompt }
 
     /// The same for the same request, in every process: a hash of what was said, fields that were not left out.
-    var fingerprint: String {
-        let fields: [(String, String?)] = [
-            ("prompt", prompt), ("model", model), ("size", size?.description), ("seconds", seconds.map { "\($0)" }),
-            ("seed", seed.map { "\($0)" }), ("steps", steps.map { "\($0)" }), ("guidance", guidance.map { "\($0)" }),
-            ("negative_prompt", negativePrompt), ("fps", fps.map { "\($0)" }),
-        ]
+    func fingerprint(_ material: VideoMaterial) -> String {
+        let fields: [(String, String?)] =
+            [
+                ("prompt", prompt), ("model", model), ("size", size?.description), ("seconds", seconds.map { "\($0)" }),
+                ("seed", seed.map { "\($0)" }), ("steps", steps.map { "\($0)" }),
+                ("guidance", guidance.map { "\($0)" }),
+                ("negative_prompt", negativePrompt), ("fps", fps.map { "\($0)" }),
+            ] + material.pictures.map { ($0.key.rawValue, Frame.sha256(of: [$0.value])) }.sorted { $0.0 < $1.0 }
         var hash = SHA256()
         for case (let name, let value?) in fields { hash.update(Array("\(name) \(value.utf8.count) \(value)\n".utf8)) }
         return hash.finalize()
@@ -40,10 +44,12 @@ public struct VideoRequest: Sendable, Equatable, Codable {
     public var seed: UInt64
     public var steps: Int
     public var guidance: Double
+    /// The pictures that the job keeps for it; nil, as in jobs of before there were any, is none.
+    public var references: [Reference]?
 
     public init(
         prompt: String, negativePrompt: String, model: String, size: Size, frames: Int, fps: Int, seed: UInt64,
-        steps: Int, guidance: Double
+        steps: Int, guidance: Double, references: [Reference] = []
     ) {
         self.prompt = prompt
         self.negativePrompt = negativePrompt
@@ -54,6 +60,38 @@ public struct VideoRequest: Sendable, Equatable, Codable {
         self.seed = seed
         self.steps = steps
         self.guidance = guidance
+        self.references = references.isEmpty ? nil : references
+    }
+}
+
+/// A picture that a request comes with, by the request's own name for it.
+public enum Reference: String, Sendable, Codable, CaseIterable {
+    /// The video's first frame.
+    case first = "input_reference"
+    /// Its last.
+    case last = "end_reference"
+}
+
+/// What a video is made from besides words. A job keeps it, durable before the job is accepted.
+public struct VideoMaterial: Sendable, Equatable {
+    /// Of the request's size.
+    public var pictures: [Reference: Frame] = [:]
+
+    public init(pictures: [Reference: Frame] = [:]) { self.pictures = pictures }
+
+    /// Why this is not what `request` needs; nil when it is.
+    func mismatch(_ request: VideoRequest) -> RequestError? {
+        let wanted = request.references ?? []
+        if let missing = wanted.first(where: { pictures[$0] == nil }) {
+            return RequestError(
+                .invalid, code: "missing_field", field: missing.rawValue, "\(missing.rawValue) has no picture")
+        }
+        for (reference, frame) in pictures where !wanted.contains(reference) || frame.size != request.size {
+            return RequestError(
+                .invalid, code: "invalid_value", field: reference.rawValue,
+                "\(reference.rawValue) is \(frame.size), the video \(request.size)")
+        }
+        return nil
     }
 }
 

@@ -68,6 +68,8 @@ public enum JPEG {
             tjDecompressHeader3(handle, $0.baseAddress, UInt($0.count), &width, &height, &sampling, &space)
         }
         guard status == 0 else { throw failure(handle) }
+        // Zeros where the header should be.
+        guard width > 0, height > 0 else { throw .malformed("a JPEG without a size") }
         guard let size = Size(width: Int(width), height: Int(height)) else {
             throw .tooLarge("a JPEG of \(width)x\(height); sides are 1 to \(Size.maximumSide)")
         }

@@ -5,6 +5,8 @@ public enum MediaError: Error, Sendable, Equatable, CustomStringConvertible {
     case malformed(String)
     /// More pixels, frames or bytes than this program takes.
     case tooLarge(String)
+    /// A kind of file that is not read here.
+    case unsupported(String)
     /// Frames of different sizes, or none.
     case frames(String)
 
@@ -13,6 +15,7 @@ public enum MediaError: Error, Sendable, Equatable, CustomStringConvertible {
         case .codec(let name, let reason): "\(name): \(reason)"
         case .malformed(let what): what
         case .tooLarge(let what): what
+        case .unsupported(let what): what
         case .frames(let what): what
         }
     }

@@ -60,6 +60,7 @@ public enum Parity {
             try transformer(golden, model, conditional: false, compute, arena),
         ]
         results.append(try decoder(golden, model, compute, arena))
+        if model.autoencoder.canEncode { results.append(try encoder(golden, model, compute, arena)) }
         results.append(try preview(golden, model, compute, arena))
         return results
     }
@@ -112,6 +113,48 @@ public enum Parity {
             }
         }
         return Result(name: "autoencoder.frames", error: error(pixels, try golden.floats("autoencoder.frames")))
+    }
+
+    static func encoder(
+        _ golden: Golden, _ model: Model, _ compute: Compute, _ arena: Arena
+    ) throws(ModelError) -> Result {
+        let expected = try golden.latents("autoencoder.encoded")
+        let latents = try encode(golden, model, compute, arena)
+        return Result(name: "autoencoder.encoded", error: error(latents, expected.0))
+    }
+
+    /// The golden's pictures through the encoder, `[channels, frames, height, width]`.
+    static func encode(
+        _ golden: Golden, _ model: Model, _ compute: Compute, _ arena: Arena
+    ) throws(ModelError) -> [Float] {
+        let shape = try golden.latents("autoencoder.encoded").1
+        let pixels = try golden.floats("autoencoder.frames")
+        let mark = arena.mark
+        defer { arena.rewind(to: mark) }
+        let stream = try model.autoencoder.encoderStream(
+            latentHeight: shape.height, latentWidth: shape.width, compute: compute, arena: arena)
+        var latents = [Float](repeating: .nan, count: shape.count)
+        let (area, picture) = (shape.height * shape.width, stream.size.pixels * 3)
+        var index = 0
+        for start in stride(from: 0, to: pixels.count, by: picture) {
+            do {
+                try pixels.withUnsafeBufferPointer { pixels throws in
+                    try stream.pushUnrounded(pixels.baseAddress.unsafelyUnwrapped + start) { latent in
+                        guard index < shape.frames else { throw ModelError.shape("more latents than expected") }
+                        for channel in 0..<shape.channels {
+                            for place in 0..<area {
+                                latents[(channel * shape.frames + index) * area + place] =
+                                    latent[channel * area + place]
+                            }
+                        }
+                        index += 1
+                    }
+                }
+            } catch {
+                throw error as? ModelError ?? .cancelled
+            }
+        }
+        return latents
     }
 
     static func preview(
@@ -202,6 +245,8 @@ struct Golden {
         plan.rewind(to: 0)
         let decoded = try latents("autoencoder.latents").1
         model.autoencoder.planStream(latentHeight: decoded.height, latentWidth: decoded.width, in: &plan)
+        plan.rewind(to: 0)
+        model.autoencoder.planEncoderStream(latentHeight: decoded.height, latentWidth: decoded.width, in: &plan)
         plan.rewind(to: 0)
         let drawn = try latents("preview.latents").1
         model.preview.plan(latentHeight: drawn.height, latentWidth: drawn.width, in: &plan)

@@ -26,9 +26,12 @@ final class ConnectionHandler: ChannelDuplexHandler {
     private let answer: @Sendable (Request) async -> Response
     private let peer: ConnectionPeer
     private let options: ServiceOptions
+    private let budget: BodyBudget
 
     private var state = State.waiting
     private var body: [UInt8] = []
+    /// What this request's body takes of the budget, until it is answered.
+    private var bodyShare = 0
     /// Bytes that came since the previous request ended.
     private var requestBytes = 0
     private var requestStart = NIODeadline.distantFuture
@@ -44,11 +47,12 @@ final class ConnectionHandler: ChannelDuplexHandler {
     private var context: ChannelHandlerContext?
 
     init(
-        peer: ConnectionPeer, options: ServiceOptions,
+        peer: ConnectionPeer, options: ServiceOptions, budget: BodyBudget,
         answer: @escaping @Sendable (Request) async -> Response
     ) {
         self.peer = peer
         self.options = options
+        self.budget = budget
         self.answer = answer
     }
 
@@ -68,7 +72,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
         disarm()
         task?.cancel()
         held.removeAll()
-        body = []
+        dropBody()
         context.fireChannelInactive()
     }
 
@@ -148,6 +152,11 @@ final class ConnectionHandler: ChannelDuplexHandler {
             guard body.count + buffer.readableBytes <= options.bodyBytes else {
                 return refuse(.tooLarge(limit: options.bodyBytes), context)
             }
+            let share = max(0, body.count + buffer.readableBytes - BodyBudget.free)
+            guard budget.take(share - bodyShare) else {
+                return refuse(.bodiesTooLarge(limit: budget.limit), context)
+            }
+            bodyShare = share
             body.append(contentsOf: buffer.readableBytesView)
         case (.receiving(let head), .end):
             respond(to: head, context)
@@ -222,12 +231,20 @@ final class ConnectionHandler: ChannelDuplexHandler {
     private func beginStreaming(_ context: ChannelHandlerContext) {
         guard case .responding = state else { return }
         state = .streaming
+        dropBody()
         held.removeAll()
         resumeReading(context)
     }
 
+    private func dropBody() {
+        body = []
+        budget.give(bodyShare)
+        bodyShare = 0
+    }
+
     private func finished(keepAlive: Bool, _ context: ChannelHandlerContext) {
         task = nil
+        dropBody()
         switch state {
         case .responding, .streaming: break
         case .waiting, .receiving, .draining, .closed: return
@@ -268,7 +285,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
 
     private func drain(_ context: ChannelHandlerContext) {
         state = .draining
-        body = []
+        dropBody()
         held.removeAll()
         arm(.drain, context)
         if inputHasEnded { return context.close(promise: nil) }

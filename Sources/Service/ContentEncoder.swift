@@ -2,8 +2,10 @@ import Jobs
 import Media
 import NIOCore
 import NIOPosix
+import Video
 
-/// Puts stored frames into a container on a thread of its own: neither the event loop nor the computing waits for it.
+/// Puts stored frames into a container, and takes uploads apart, on a thread of its own: neither the event loop nor the
+/// computing waits for it, and one picture is decoded at a time.
 final class ContentEncoder: Sendable {
     private let pool = NIOThreadPool(numberOfThreads: 1)
 
@@ -14,6 +16,20 @@ final class ContentEncoder: Sendable {
             return try await pool.runIfActive { try format.encode(video) }
         } catch let error as MediaError {
             throw ServiceError.internalError("the video could not be put into \(format): \(error)")
+        }
+    }
+
+    /// A JPEG or PNG that somebody sent as `field`, resampled to `size`.
+    func picture(_ bytes: [UInt8], field: String, size: Size) async throws -> Frame {
+        do {
+            return try await pool.runIfActive { try Picture.decode(bytes).resampled(to: size) }
+        } catch let error as MediaError {
+            switch error {
+            case .unsupported: throw ServiceError.unsupportedUpload(field: field, accepted: "a JPEG or a PNG")
+            case .tooLarge(let words): throw ServiceError.uploadTooLarge(field: field, words)
+            case .codec, .malformed, .frames:
+                throw ServiceError.invalid(code: "invalid_image", field: field, "\(field) can't be read: \(error)")
+            }
         }
     }
 

@@ -9,9 +9,10 @@ enum JSONValue: Sendable, Equatable, Decodable {
     case unsigned(UInt64)
     case number(Double)
     case string(String)
-    /// No field takes arrays or objects so far; their contents are not kept, so that a hostile one costs nothing.
+    /// No field takes arrays; their contents are not kept, so that a hostile one costs nothing.
     case array
-    case object
+    /// Its members that are strings, which is all that fields take of objects.
+    case object([String: String])
 
     init(from decoder: any Decoder) throws {
         let container = try decoder.singleValueContainer()
@@ -30,8 +31,12 @@ enum JSONValue: Sendable, Equatable, Decodable {
         } else if (try? decoder.unkeyedContainer()) != nil {
             self = .array
         } else {
-            _ = try decoder.container(keyedBy: AnyKey.self)
-            self = .object
+            let members = try decoder.container(keyedBy: AnyKey.self)
+            var strings: [String: String] = [:]
+            for key in members.allKeys.prefix(16) {
+                if let text = try? members.decode(String.self, forKey: key) { strings[key.stringValue] = text }
+            }
+            self = .object(strings)
         }
     }
 

@@ -48,6 +48,14 @@ struct Problem: Sendable, Equatable {
             return Problem(413, "body_too_large", "the body is longer than \(limit) bytes")
         case .unsupportedMediaType(let accepted):
             return Problem(415, "unsupported_media_type", "the body must be \(accepted)")
+        case .unsupportedUpload(let field, let accepted):
+            return Problem(415, "unsupported_media_type", field: field, "\(field) must be \(accepted)")
+        case .uploadTooLarge(let field, let message):
+            return Problem(413, "upload_too_large", field: field, "\(field): \(message)")
+        case .bodiesTooLarge(let limit):
+            return Problem(
+                503, "too_many_uploads", "uploads that are arriving fill the \(limit) bytes there are for them",
+                retryAfter: 5)
         case .headersTooLarge(let limit):
             return Problem(431, "headers_too_large", "the request's line and header fields exceed \(limit) bytes")
         case .notHTTP(let message): return Problem(400, "not_http", message)

@@ -5,15 +5,30 @@ extension Router {
     func create(_ request: Request) async throws -> Response {
         // Said before the body is judged: without a model nothing about it can be.
         if let reason = generator.unavailableReason { throw JobError.unavailable(reason) }
-        let parameters = try VideoFields.parse(
+        let parsed = try VideoFields.parse(
             body: request.body, contentType: request.headers.first(name: "Content-Type"))
         let key = request.headers.first(name: "Idempotency-Key")
         if let key, !(1...255).contains(key.utf8.count) {
             throw ServiceError.invalid(
                 code: "invalid_header", field: "Idempotency-Key", "Idempotency-Key must have 1 to 255 bytes")
         }
-        let job = try await jobs.submit(parameters, peer: request.peer, idempotencyKey: key)
+        let material = try await material(parsed)
+        let job = try await jobs.submit(
+            parsed.parameters, material: material, peer: request.peer, idempotencyKey: key)
         return try video(try await jobs.job(job.id, peer: request.peer))
+    }
+
+    /// The uploads, decoded and brought to the size that the request is resolved to. What the model can't do is said before
+    /// anything is decoded.
+    private func material(_ parsed: VideoFields.Parsed) async throws -> VideoMaterial {
+        var material = VideoMaterial()
+        guard !parsed.uploads.isEmpty else { return material }
+        let size = try generator.resolve(parsed.parameters).size
+        for reference in parsed.parameters.references {
+            guard let bytes = parsed.uploads[reference] else { continue }
+            material.pictures[reference] = try await encoder.picture(bytes, field: reference.rawValue, size: size)
+        }
+        return material
     }
 
     func show(_ id: String, _ request: Request) async throws -> Response {

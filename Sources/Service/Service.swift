@@ -12,6 +12,7 @@ public final class Service: Sendable {
     private let connections: ConnectionRegistry
     private let router: Router
     private let options: ServiceOptions
+    private let budget: BodyBudget
 
     public init(
         jobs: JobQueue, generator: any FrameGenerator, options: ServiceOptions = .init(),
@@ -19,6 +20,7 @@ public final class Service: Sendable {
         log: @escaping @Sendable (ServiceLogEvent) -> Void = { _ in }
     ) {
         self.options = options
+        budget = BodyBudget(limit: options.allBodiesBytes)
         group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
         encoder = ContentEncoder()
         connections = ConnectionRegistry(total: options.connections, perPeer: options.connectionsPerPeer)
@@ -37,6 +39,7 @@ public final class Service: Sendable {
         let connections = connections
         let options = options
         let router = router
+        let budget = budget
         let answer: @Sendable (Request) async -> Response =
             switch audience {
             case .users: { await router.respond(to: $0) }
@@ -59,7 +62,8 @@ public final class Service: Sendable {
                     limits.maxHeaderFieldSize = options.headerBytes
                     limits.maxHeaderListSize = options.headerBytes
                     limits.maxHeaderFieldCount = options.headerFields
-                    let connection = ConnectionHandler(peer: peer, options: options, answer: answer)
+                    let connection = ConnectionHandler(
+                        peer: peer, options: options, budget: budget, answer: answer)
                     try pipeline.addHandlers([
                         ByteCounter(connection: connection),
                         ByteToMessageHandler(HTTPRequestDecoder(limitConfiguration: limits)),

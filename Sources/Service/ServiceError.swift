@@ -9,6 +9,12 @@ enum ServiceError: Error, Sendable, Equatable {
     /// The body is longer than `limit` bytes.
     case tooLarge(limit: Int)
     case unsupportedMediaType(accepted: String)
+    /// What was uploaded as `field` is of a kind that is not read here.
+    case unsupportedUpload(field: String, accepted: String)
+    /// What was uploaded as `field` is larger than the limit that the message names.
+    case uploadTooLarge(field: String, String)
+    /// All requests that are arriving hold as much as the daemon gives them.
+    case bodiesTooLarge(limit: Int)
     /// The header section is longer than `limit` bytes or has too many fields.
     case headersTooLarge(limit: Int)
     /// The request did not arrive in time.

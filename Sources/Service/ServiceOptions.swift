@@ -3,8 +3,10 @@ public struct ServiceOptions: Sendable {
     /// Bytes of a request's line and header fields together.
     public var headerBytes = 16_384
     public var headerFields = 100
-    /// Bytes of a request's body.
-    public var bodyBytes = 1 << 20
+    /// Bytes of a request's body: a camera's picture in base64.
+    public var bodyBytes = 8 << 20
+    /// Bytes of all bodies that are arriving or being answered, but for the first 64 KiB of each.
+    public var allBodiesBytes = 24 << 20
     /// Connections at once, and of one uid.
     public var connections = 256
     public var connectionsPerPeer = 128

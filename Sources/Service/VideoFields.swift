@@ -8,14 +8,62 @@ enum VideoFields {
     /// Bytes of UTF-8 in `prompt` and in `negative_prompt`.
     static let longestPrompt = 2000
     static let longestModel = 200
-    static let known = ["prompt", "model", "size", "seconds", "seed", "steps", "guidance", "negative_prompt", "fps"]
+    static let known =
+        ["prompt", "model", "size", "seconds", "seed", "steps", "guidance", "negative_prompt", "fps"]
+        + Reference.allCases.map(\.rawValue)
 
-    static func parse(body: [UInt8], contentType: String?) throws(ServiceError) -> VideoParameters {
-        switch contentType.map({ HeaderValue($0).value }) {
-        case "application/json": try parameters(fields(ofJSON: body))
-        case "multipart/form-data": try parameters(fields(ofForm: body, contentType: contentType ?? ""))
-        default: throw .unsupportedMediaType(accepted: "application/json or multipart/form-data")
+    struct Parsed {
+        var parameters: VideoParameters
+        /// Files as they came, not looked into.
+        var uploads: [Reference: [UInt8]]
+    }
+
+    static func parse(body: [UInt8], contentType: String?) throws(ServiceError) -> Parsed {
+        var members =
+            switch contentType.map({ HeaderValue($0).value }) {
+            case "application/json": try fields(ofJSON: body)
+            case "multipart/form-data": try fields(ofForm: body, contentType: contentType ?? "")
+            default: throw .unsupportedMediaType(accepted: "application/json or multipart/form-data")
+            }
+        var uploads: [Reference: [UInt8]] = [:]
+        for reference in Reference.allCases {
+            uploads[reference] = try upload(members.removeValue(forKey: reference.rawValue), reference.rawValue)
         }
+        var parameters = try parameters(members)
+        parameters.references = Reference.allCases.filter { uploads[$0] != nil }
+        return Parsed(parameters: parameters, uploads: uploads)
+    }
+
+    // MARK: Uploads
+
+    /// A file of a form, or a `data:` URL, as a string or as `{"image_url": …}`.
+    private static func upload(_ field: Field?, _ name: String) throws(ServiceError) -> [UInt8]? {
+        switch field {
+        case nil: return nil
+        case .file(let bytes): return bytes
+        case .text(let url), .json(.string(let url)): return try contents(ofURL: url, name)
+        case .json(.object(let members)):
+            guard let url = members["image_url"], members.count == 1 else {
+                throw wrong(name, "a file of a form, or {\"image_url\": \"data:image/png;base64,…\"}")
+            }
+            return try contents(ofURL: url, name)
+        case .json(let value): throw wrongType(name, "an object with image_url", value)
+        }
+    }
+
+    private static func contents(ofURL url: String, _ name: String) throws(ServiceError) -> [UInt8] {
+        let head = Array(url.utf8.prefix(64))
+        guard head.starts(with: "data:".utf8), let comma = head.firstIndex(of: UInt8(ascii: ",")) else {
+            throw wrong(name, "a data: URL with base64; nothing is fetched from elsewhere")
+        }
+        let type = HeaderValue(String(decoding: head[5..<comma], as: UTF8.self))
+        guard ["image/jpeg", "image/png"].contains(type.value) else {
+            throw .unsupportedUpload(field: name, accepted: "a JPEG or a PNG")
+        }
+        guard String(decoding: head[..<comma], as: UTF8.self).hasSuffix(";base64"),
+            let data = Data(base64Encoded: Data(url.utf8.dropFirst(comma + 1)))
+        else { throw wrong(name, "a data: URL with base64") }
+        return Array(data)
     }
 
     // MARK: Bodies
@@ -52,14 +100,22 @@ enum VideoFields {
         }
         var fields: [String: Field] = [:]
         for part in parts {
-            guard fields[part.name] == nil else {
-                throw .invalid(code: "duplicate_field", field: part.name, "\(part.name) was sent more than once")
+            // The SDK's way to send an object in a form.
+            let name = part.name.hasSuffix("[image_url]") ? String(part.name.dropLast(11)) : part.name
+            guard fields[name] == nil else {
+                throw .invalid(code: "duplicate_field", field: name, "\(name) was sent more than once")
+            }
+            if part.name == name, Reference(rawValue: name) != nil,
+                part.fileName != nil || part.contentType != nil || !part.content.starts(with: "data:".utf8)
+            {
+                fields[name] = .file(part.content)
+                continue
             }
             guard let text = String(validating: part.content, as: UTF8.self) else {
                 throw .invalid(
                     code: "invalid_encoding", field: part.name, "\(part.name) is not well-formed UTF-8")
             }
-            fields[part.name] = .text(text)
+            fields[name] = .text(text)
         }
         return fields
     }
@@ -70,6 +126,8 @@ enum VideoFields {
         case json(JSONValue)
         /// From a form, where everything is text.
         case text(String)
+        /// A part of a form that is a file's contents.
+        case file([UInt8])
     }
 
     private static func parameters(_ fields: [String: Field]) throws(ServiceError) -> VideoParameters {
@@ -151,6 +209,7 @@ enum VideoFields {
         case nil: return nil
         case .text(let text), .json(.string(let text)): return text
         case .json(let value): throw wrongType(name, "a string", value)
+        case .file: throw wrong(name, "a string, not a file")
         }
     }
 
@@ -164,6 +223,7 @@ enum VideoFields {
         case .json(.string(let text)) where textAllowed: number = decimal(text)
         case .json(let value): throw wrongType(name, textAllowed ? "a number or a string" : "a number", value)
         case .text(let text): number = decimal(text)
+        case .file: throw wrong(name, "a number, not a file")
         }
         guard let number, number.isFinite else { throw wrong(name, "a decimal number") }
         return number
@@ -189,6 +249,7 @@ enum VideoFields {
             throw wrongType(name, "an integer", value)
         case .text(let text):
             value = text.utf8.count <= 20 && text.utf8.allSatisfy({ (0x30...0x39).contains($0) }) ? UInt64(text) : nil
+        case .file: throw wrong(name, "an integer, not a file")
         }
         guard let value, range.contains(value) else {
             throw wrong(name, "an integer from \(range.lowerBound) to \(range.upperBound)")

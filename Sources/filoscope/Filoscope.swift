@@ -19,6 +19,7 @@ struct Filoscope: ParsableCommand {
               1   the video failed or was cancelled
               64  the command line is wrong
               65  the daemon refused the request; the message names the field
+              66  a file can't be read
               69  no daemon answers at the socket
               74  a file can't be written
               75  try again later: the queue is full, or the daemon has no model or too little memory

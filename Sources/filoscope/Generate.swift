@@ -28,6 +28,10 @@ struct Generate: ParsableCommand {
     var guidance: Double?
     @Option(help: ArgumentHelp("What should not be seen.", valueName: "text"))
     var negativePrompt: String?
+    @Option(help: ArgumentHelp("A JPEG or PNG that the video begins with.", valueName: "file"))
+    var image: String?
+    @Option(help: ArgumentHelp("A JPEG or PNG that the video ends with.", valueName: "file"))
+    var endImage: String?
     @Option(help: ArgumentHelp("One of `filoscope models`.", valueName: "name"))
     var model: String?
     @Option(help: ArgumentHelp("mp4, avi, y4m or jpg, whatever the file is called.", valueName: "name"))
@@ -63,6 +67,8 @@ struct Generate: ParsableCommand {
         request.steps = steps
         request.guidance = guidance
         request.negative_prompt = negativePrompt
+        request.input_reference = try image.map { Picture(file: try read($0)) }
+        request.end_reference = try endImage.map { Picture(file: try read($0)) }
 
         let created = try reporting { try daemon.create(request) }
         if noWait {

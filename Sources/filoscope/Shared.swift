@@ -7,6 +7,7 @@ import Glibc
 enum Exit {
     static let videoFailed: Int32 = 1
     static let refused: Int32 = 65
+    static let cannotRead: Int32 = 66
     static let unreachable: Int32 = 69
     static let cannotWrite: Int32 = 74
     static let tryLater: Int32 = 75
@@ -96,6 +97,24 @@ func write(_ bytes: [UInt8], to path: String) throws {
         unlink(temporary)
         throw failure
     }
+}
+
+/// A file to send, of at most 8 MiB, which is what the daemon takes; `-` is standard input.
+func read(_ path: String) throws -> [UInt8] {
+    func refuse(_ reason: String) -> ExitCode {
+        say("filoscope: \(path): \(reason)")
+        return ExitCode(Exit.cannotRead)
+    }
+    let limit = 8 << 20
+    guard let file = fopen(path == "-" ? "/dev/stdin" : path, "rb") else {
+        throw refuse(String(cString: strerror(errno)))
+    }
+    defer { fclose(file) }
+    var bytes = [UInt8](repeating: 0, count: limit + 1)
+    let count = fread(&bytes, 1, bytes.count, file)
+    guard ferror(file) == 0 else { throw refuse(String(cString: strerror(errno))) }
+    guard count <= limit else { throw refuse("it has more than \(limit) bytes") }
+    return Array(bytes.prefix(count))
 }
 
 private func cannotWrite(_ path: String) -> ExitCode {

@@ -15,6 +15,7 @@ final class FakeGenerator: FrameGenerator {
         var unavailableReason: String?
         /// Seeds in the order of being started.
         var started: [UInt64] = []
+        var materials: [VideoMaterial] = []
         var latentBytes = 100
     }
     let behaviour: Locked<Behaviour>
@@ -38,11 +39,17 @@ final class FakeGenerator: FrameGenerator {
         }
         return VideoRequest(
             prompt: parameters.prompt, negativePrompt: "", model: "fake", size: Self.size, frames: 3, fps: 8,
-            seed: parameters.seed ?? 1, steps: parameters.steps ?? 4, guidance: 1)
+            seed: parameters.seed ?? 1, steps: parameters.steps ?? 4, guidance: 1,
+            references: parameters.references)
     }
 
-    func generate(_ request: VideoRequest, observer: any GenerationObserver) throws(GenerationError) -> GeneratedVideo {
-        behaviour.withLock { $0.started.append(request.seed) }
+    func generate(
+        _ request: VideoRequest, material: VideoMaterial, observer: any GenerationObserver
+    ) throws(GenerationError) -> GeneratedVideo {
+        behaviour.withLock {
+            $0.started.append(request.seed)
+            $0.materials.append(material)
+        }
         for step in 1...request.steps {
             while !takeStep() {
                 if observer.isCancelled { throw .cancelled }

@@ -9,7 +9,7 @@ extension OnModels {
         func everyNetworkMatchesTheReference(_ level: KernelLevel) throws {
             let compute = Compute(level: level, pool: ThreadPool(threads: 2))
             let results = try Parity.run(directory: goldens, compute: compute)
-            #expect(results.count == 10)
+            #expect(results.count == 12)
             for result in results { #expect(result.error <= 1e-5, "\(result.name)") }
         }
 

@@ -16,6 +16,7 @@ final class FakeGenerator: FrameGenerator {
         /// Steps wait while this is set, but for those that are allowed.
         var isHeld = false
         var allowedSteps = 0
+        var materials: [VideoMaterial] = []
     }
     let behaviour: Locked<Behaviour>
     private let work = Atomic<UInt64>(0)
@@ -42,7 +43,8 @@ final class FakeGenerator: FrameGenerator {
         return [
             ModelCapabilities(
                 id: "fake", description: "grey", licence: "Apache-2.0", sizes: [Self.size], fps: 8, minimumFrames: 5,
-                maximumFrames: 17, defaultSteps: 4, maximumSteps: 50, defaultGuidance: 2.5, abilities: [],
+                maximumFrames: 17, defaultSteps: 4, maximumSteps: 50, defaultGuidance: 2.5,
+                abilities: ["input_reference"],
                 verified: true)
         ]
     }
@@ -58,12 +60,13 @@ final class FakeGenerator: FrameGenerator {
         return VideoRequest(
             prompt: parameters.prompt, negativePrompt: parameters.negativePrompt ?? "", model: "fake", size: Self.size,
             frames: 5, fps: 8, seed: parameters.seed ?? 1, steps: parameters.steps ?? 4,
-            guidance: parameters.guidance ?? 2.5)
+            guidance: parameters.guidance ?? 2.5, references: parameters.references)
     }
 
     func generate(
-        _ request: VideoRequest, observer: any GenerationObserver
+        _ request: VideoRequest, material: VideoMaterial, observer: any GenerationObserver
     ) throws(GenerationError) -> GeneratedVideo {
+        behaviour.withLock { $0.materials.append(material) }
         for step in 1...request.steps {
             repeat {
                 for _ in 0..<behaviour.withLock({ $0.stepMilliseconds }) {

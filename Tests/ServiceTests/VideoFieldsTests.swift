@@ -6,7 +6,7 @@ import Video
 
 @Suite struct VideoFieldsTests {
     private func json(_ text: String) throws -> VideoParameters {
-        try VideoFields.parse(body: Array(text.utf8), contentType: "application/json; charset=utf-8")
+        try VideoFields.parse(body: Array(text.utf8), contentType: "application/json; charset=utf-8").parameters
     }
 
     private func form(_ fields: [(String, [UInt8])]) throws -> VideoParameters {
@@ -15,7 +15,8 @@ import Video
             body += Array("--x\r\nContent-Disposition: form-data; name=\"\(name)\"\r\n\r\n".utf8) + value + [13, 10]
         }
         return try VideoFields.parse(
-            body: body + Array("--x--\r\n".utf8), contentType: "multipart/form-data; boundary=x")
+            body: body + Array("--x--\r\n".utf8), contentType: "multipart/form-data; boundary=x"
+        ).parameters
     }
 
     private func problem(_ body: () throws -> VideoParameters) -> Problem? {
@@ -110,7 +111,7 @@ import Video
 
     @Test func illFormedUTF8NamesItsField() {
         let inPrompt = Array("{\"model\":\"nano\",\"prompt\":\"a".utf8) + [0xFF, 0xC0] + Array("\"}".utf8)
-        let json = problem { try VideoFields.parse(body: inPrompt, contentType: "application/json") }
+        let json = problem { try VideoFields.parse(body: inPrompt, contentType: "application/json").parameters }
         #expect(json?.status == 400 && json?.code == "invalid_encoding" && json?.field == "prompt")
         let form = problem { try self.form([("prompt", [0x61, 0xC3, 0x28])]) }
         #expect(form?.status == 400 && form?.code == "invalid_encoding" && form?.field == "prompt")
@@ -128,7 +129,9 @@ import Video
 
     @Test(arguments: [nil, "text/plain", "application/x-www-form-urlencoded", "application/json2"])
     func otherTypesAre415(_ type: String?) {
-        let found = problem { try VideoFields.parse(body: Array("{\"prompt\":\"a\"}".utf8), contentType: type) }
+        let found = problem {
+            try VideoFields.parse(body: Array("{\"prompt\":\"a\"}".utf8), contentType: type).parameters
+        }
         #expect(found?.status == 415)
     }
 
@@ -141,7 +144,7 @@ import Video
                 body[Int(random.next() % UInt64(body.count))] = UInt8(truncatingIfNeeded: random.next())
                 if random.next() % 4 == 0 { body.removeLast(Int(random.next() % UInt64(body.count))) }
             }
-            let found = problem { try VideoFields.parse(body: body, contentType: "application/json") }
+            let found = problem { try VideoFields.parse(body: body, contentType: "application/json").parameters }
             #expect(found == nil || found?.status == 400)
         }
     }

@@ -1,10 +1,11 @@
 import Engine
 import Video
 
-/// The decoder of an autoencoder of TAEHV's graph (reference: madebyollin/taehv, `TAEHV`). Each memory block sees a
-/// frame and the one before it, so that frames come out one after another in constant memory.
+/// An autoencoder of TAEHV's graph (reference: madebyollin/taehv, `TAEHV`). Each memory block sees a frame and the one
+/// before it, so that frames go in and come out one after another in constant memory. The encoder may be missing.
 public struct Autoencoder: Sendable {
     public let configuration: ModelDescription.Autoencoder
+    let encoder: Encoder?
     let first: Convolution
     let stages: [Stage]
     let last: Convolution
@@ -30,6 +31,11 @@ public struct Autoencoder: Sendable {
     public init(_ checkpoint: Checkpoint, _ configuration: ModelDescription.Autoencoder) throws(CheckpointError) {
         let decoder = configuration.decoder
         self.configuration = configuration
+        if let stages = configuration.encoder {
+            encoder = try Encoder(checkpoint, configuration, stages)
+        } else {
+            encoder = nil
+        }
         first = try Convolution(
             checkpoint, "decoder.1", in: configuration.latentChannels, out: decoder.widths[0], kernel: 3)
         var index = 3
@@ -95,5 +101,24 @@ extension Autoencoder.MemoryBlock {
         first = try Convolution(checkpoint, "\(name).conv.0", in: width, pastIn: width, out: width, kernel: 3)
         second = try Convolution(checkpoint, "\(name).conv.2", in: width, out: width, kernel: 3)
         third = try Convolution(checkpoint, "\(name).conv.4", in: width, out: width, kernel: 3)
+    }
+
+    /// The block over `input`, whose quantization is its first layer's; the output, of `target`'s, goes where `past` lies.
+    func callAsFunction(
+        _ input: UnsafeMutableRawPointer, past: UnsafeMutableRawPointer, into target: Quantization?, height: Int,
+        width: Int, inner: UnsafeMutableRawPointer, outer: UnsafeMutableRawPointer, compute: Compute,
+        scratch: UnsafeMutablePointer<Float>
+    ) {
+        let before = FeatureMap(input, first.quantization)
+        let between = FeatureMap(inner, second.quantization)
+        let after = FeatureMap(outer, third.quantization)
+        first(
+            before, past: FeatureMap(past, first.quantization), height: height, width: width, into: between,
+            activation: .relu, compute: compute, scratch: scratch)
+        second(
+            between, height: height, width: width, into: after, activation: .relu, compute: compute, scratch: scratch)
+        third(
+            after, height: height, width: width, residual: before, into: FeatureMap(past, target), activation: .relu,
+            compute: compute, scratch: scratch)
     }
 }

@@ -166,19 +166,9 @@ public final class DecoderStream {
         let stage = autoencoder.stages[index]
         for (number, block) in stage.blocks.enumerated() {
             let (input, past) = (stages[index].input, stages[index].pasts[number])
-            let before = FeatureMap(input, block.first.quantization)
-            let between = FeatureMap(inner, block.second.quantization)
-            let after = FeatureMap(outer, block.third.quantization)
-            block.first(
-                before, past: FeatureMap(past, block.first.quantization), height: height, width: width, into: between,
-                activation: .relu, compute: compute, scratch: scratch)
-            block.second(
-                between, height: height, width: width, into: after, activation: .relu, compute: compute,
-                scratch: scratch)
-            block.third(
-                after, height: height, width: width, residual: before,
-                into: FeatureMap(past, stage.quantization(before: number + 1)), activation: .relu, compute: compute,
-                scratch: scratch)
+            block(
+                input, past: past, into: stage.quantization(before: number + 1), height: height, width: width,
+                inner: inner, outer: outer, compute: compute, scratch: scratch)
             stages[index].pasts[number] = input
             stages[index].input = past
         }

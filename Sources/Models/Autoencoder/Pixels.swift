@@ -26,6 +26,22 @@ func shufflePixels(
     }
 }
 
+/// torch's `PixelUnshuffle` of three colours, channels last: `target` is `[height, width, 3 * factor * factor]`, `value`
+/// gives that of an index into `[height * factor, width * factor, 3]`.
+func unshufflePixels(
+    height: Int, width: Int, factor: Int, into target: UnsafeMutablePointer<Float>, _ value: (_ index: Int) -> Float
+) {
+    let area = factor * factor
+    for row in 0..<height * factor {
+        for column in 0..<width * factor {
+            let place = target + (row / factor * width + column / factor) * 3 * area
+            let sub = row % factor * factor + column % factor
+            let index = (row * width * factor + column) * 3
+            for colour in 0..<3 { place[colour * area + sub] = value(index + colour) }
+        }
+    }
+}
+
 /// 0...1 to 0...255, half to even; what lies outside is clamped, NaN is black.
 func rounded(_ value: Float) -> UInt8 {
     guard value > 0 else { return 0 }
