@@ -98,3 +98,21 @@ def test_the_teacher_reads_the_plainest_wording_unless_something_is_unsaid():
     now, after = moments(500, 4)
     assert (now > after).all() and now.max() == 1 and after.min() == 0
     assert 5 < now.unique().numel() <= 4 + 12
+
+
+@torch.no_grad()
+def test_reading_once_for_all_padding_is_reading_all_of_it():
+    """What teaching wordings compares is what the blocks' attention to the text gives."""
+    from train.wording import read
+
+    torch.manual_seed(3)
+    model = transformer.Transformer().eval()
+    text = torch.zeros(2, 24, 384)
+    text[0, :9], text[1, :17] = torch.randn(9, 384), torch.randn(17, 384)
+    queries = torch.randn(len(model.blocks), 5, model.width)
+    whole, short = read(model, text, queries), read(model, text[:, :18], queries)
+    assert torch.allclose(whole, short, atol=1e-5)
+    block = model.blocks[2]
+    k, v = block.text_kv(model.text_2(torch.nn.functional.gelu(model.text_1(text), approximate="tanh"))).chunk(2, -1)
+    wanted = block._attend(queries[2][None].expand(2, -1, -1), block._heads(block.text_norm_k(k)), block._heads(v))
+    assert torch.allclose(whole[2], wanted, atol=1e-5) and whole[2].std() > 1e-3
