@@ -10,7 +10,7 @@ packages=(
     ffmpeg systemd curl
     qemu-user-static gcc-aarch64-linux-gnu libc6-dev-arm64-cross
 )
-[ "${1:-}" != test ] || packages+=(chromium fonts-dejavu-core)
+[ "${1:-}" != test ] || packages+=(chromium fonts-dejavu-core nodejs procps)
 # Debian 13 and later: the emulator's package and the C++ library have other names.
 if ! grep -q '^VERSION_ID="12"' /etc/os-release 2>/dev/null; then
     packages=("${packages[@]/qemu-user-static/qemu-user}")

@@ -14,9 +14,9 @@ stage() {
 }
 
 python_environment() {
-    [ -x .venv-test/bin/pytest ] && .venv-test/bin/python -c 'import numpy, safetensors' 2>/dev/null && return
+    [ -x .venv-test/bin/pytest ] && .venv-test/bin/python -c 'import numpy, safetensors, PIL' 2>/dev/null && return
     python3 -m venv .venv-test
-    .venv-test/bin/pip install --quiet numpy safetensors pytest
+    .venv-test/bin/pip install --quiet numpy safetensors pytest pillow
 }
 
 units() {

@@ -34,7 +34,9 @@ public struct Configuration: Sendable, Equatable {
         public var storeBytes: Int64?
         /// Seconds a finished video is kept.
         public var retentionSeconds: Int64?
+        /// Connections at once, and of one uid.
         public var connections: Int?
+        public var connectionsPerUser: Int?
 
         public init() {}
     }
@@ -222,6 +224,7 @@ extension Configuration {
         var storeBytes: Int64?
         var retentionSeconds: Int64?
         var connections: Int?
+        var connectionsPerUser: Int?
 
         enum CodingKeys: String, CodingKey, CaseIterable {
             case queueLength = "queue_length"
@@ -229,6 +232,7 @@ extension Configuration {
             case storeBytes = "store_bytes"
             case retentionSeconds = "retention_seconds"
             case connections
+            case connectionsPerUser = "connections_per_user"
         }
 
         init(from decoder: any Decoder) throws {
@@ -239,6 +243,7 @@ extension Configuration {
             storeBytes = try container.decodeIfPresent(Int64.self, forKey: .storeBytes)
             retentionSeconds = try container.decodeIfPresent(Int64.self, forKey: .retentionSeconds)
             connections = try container.decodeIfPresent(Int.self, forKey: .connections)
+            connectionsPerUser = try container.decodeIfPresent(Int.self, forKey: .connectionsPerUser)
         }
 
         func checked() throws(ConfigurationError) -> Limits {
@@ -248,6 +253,7 @@ extension Configuration {
             limits.storeBytes = try check(storeBytes, "limits.store_bytes", (1 << 20)...(1 << 50))
             limits.retentionSeconds = try check(retentionSeconds, "limits.retention_seconds", 60...(1 << 40))
             limits.connections = try check(connections, "limits.connections", 1...4096)
+            limits.connectionsPerUser = try check(connectionsPerUser, "limits.connections_per_user", 1...4096)
             return limits
         }
 

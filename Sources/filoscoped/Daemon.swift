@@ -54,6 +54,7 @@ enum Daemon {
             })
         var options = ServiceOptions()
         options.connections = configuration.limits.connections ?? options.connections
+        options.connectionsPerPeer = configuration.limits.connectionsPerUser ?? options.connectionsPerPeer
         options.retentionSeconds = configuration.limits.retentionSeconds
         let service = Service(
             jobs: jobs, generator: pipeline, options: options,

@@ -75,6 +75,23 @@ import Testing
         #expect(limits.queueLength == 4 && limits.storeBytes == 1 << 20 && limits.retentionSeconds == 3600)
         #expect(failure(file: "{limits: {queue_length: 0}}").contains("limits.queue_length: 0 is not in 1...10000"))
         #expect(failure(file: "{threads: 100000}").contains("threads: 100000"))
+        let connections = try load(file: "{limits: {connections: 900, connections_per_user: 800}}").limits
+        #expect(connections.connections == 900 && connections.connectionsPerUser == 800)
+        #expect(failure(file: "{limits: {connections_per_user: 5000}}").contains("limits.connections_per_user: 5000"))
+    }
+
+    @Test func theKioskIsReadAndBounded() throws {
+        let kiosk = try load(
+            environment: ["FILOSCOPE_KIOSK": "/k"],
+            file: "{kiosk: {listen: '/file', title: 'T', prompts: ['a', 'b'], idle_seconds: 5}}"
+        ).kiosk
+        #expect(kiosk.listen == "/k" && kiosk.title == "T" && kiosk.prompts == ["a", "b"] && kiosk.idleSeconds == 5)
+        #expect(try load(file: "{}").kiosk == Configuration.Kiosk())
+        #expect(failure(file: "{kiosk: {prompts: ['a', '']}}").contains("kiosk.prompts[1]"))
+        #expect(failure(file: "{kiosk: {idle_seconds: 4}}").contains("kiosk.idle_seconds: 4"))
+        #expect(failure(file: "{kiosk: {idle: 4}}").contains("'kiosk.idle'"))
+        let many = String(repeating: "'a',", count: 101)
+        #expect(failure(file: "{kiosk: {prompts: [\(many)]}}").contains("kiosk.prompts: more than 100"))
     }
 
     @Test func errorsNameTheSetting() {
