@@ -73,7 +73,7 @@ let package = Package(
             name: "EngineTests", dependencies: ["Engine", "CKernels", "CLinux", "Threads"], swiftSettings: strict),
         .testTarget(name: "ModelsTests", dependencies: ["Models", "Engine", "Video"], swiftSettings: strict),
         .testTarget(
-            name: "GenerationTests", dependencies: ["Generation", "Models", "Engine", "Jobs", "Video"],
+            name: "GenerationTests", dependencies: ["Generation", "Models", "Engine", "Jobs", "Threads", "Video"],
             swiftSettings: strict),
         .testTarget(name: "ThreadsTests", dependencies: ["Threads"], swiftSettings: strict),
         .testTarget(name: "VideoTests", dependencies: ["Video"], swiftSettings: strict),

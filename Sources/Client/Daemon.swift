@@ -13,6 +13,36 @@ public struct Daemon: Sendable {
         return try decode(Video.self, from: request("POST", "/v1/videos", headers: headers, body: Array(body)))
     }
 
+    /// A longer video around `source`.
+    public func extend(_ request: ExtendVideo) throws(ClientError) -> Video {
+        try decode(Video.self, from: post("/v1/videos/extensions", request))
+    }
+
+    /// The video `id` again, with what `request` says otherwise.
+    public func remix(_ id: String, _ request: CreateVideo) throws(ClientError) -> Video {
+        try decode(Video.self, from: post("/v1/videos/\(segment(id))/remix", request))
+    }
+
+    /// One picture, as a file in `output_format`.
+    public func image(_ request: CreateImage) throws(ClientError) -> [UInt8] {
+        struct Answer: Decodable {
+            struct Image: Decodable { var b64_json: String }
+            var data: [Image]
+        }
+        let answer = try decode(Answer.self, from: post("/v1/images/generations", request))
+        guard let image = answer.data.first.flatMap({ Data(base64Encoded: $0.b64_json) }) else {
+            throw .malformed("the answer holds no image")
+        }
+        return Array(image)
+    }
+
+    private func post(_ path: String, _ request: some Encodable) throws(ClientError) -> [UInt8] {
+        guard let body = try? JSONEncoder().encode(request) else {
+            throw .malformed("a field can't be written as JSON")
+        }
+        return try self.request("POST", path, headers: [("Content-Type", "application/json")], body: Array(body))
+    }
+
     public func video(_ id: String) throws(ClientError) -> Video {
         try decode(Video.self, from: request("GET", "/v1/videos/\(segment(id))"))
     }

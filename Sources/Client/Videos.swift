@@ -53,6 +53,39 @@ public struct CreateVideo: Sendable, Encodable {
     public init(prompt: String) { self.prompt = prompt }
 }
 
+/// The fields of `POST /v1/videos/extensions`.
+public struct ExtendVideo: Sendable, Encodable {
+    public var video: String
+    public var prompt: String
+    /// `forward` or `backward`.
+    public var direction: String
+    /// What is added.
+    public var seconds: Double?
+    public var seed: UInt64?
+    public var steps: Int?
+
+    public init(video: String, prompt: String, direction: String) {
+        self.video = video
+        self.prompt = prompt
+        self.direction = direction
+    }
+}
+
+/// The fields of `POST /v1/images/generations`.
+public struct CreateImage: Sendable, Encodable {
+    public var prompt: String
+    public var size: String?
+    public var seed: UInt64?
+    public var steps: Int?
+    /// `png` or `jpeg`.
+    public var output_format: String
+
+    public init(prompt: String, format: String) {
+        self.prompt = prompt
+        output_format = format
+    }
+}
+
 /// A JPEG or PNG inside a request.
 public struct Picture: Sendable, Encodable {
     /// A `data:` URL.

@@ -34,16 +34,24 @@ extension VideoGenerator {
         plan.rewind(to: mark)
     }
 
-    /// The pictures of the request as latents. The last latent stands for several frames, which are all the last picture
-    /// then: the video comes to rest on it.
-    func knownLatents(_ material: VideoMaterial, shape: LatentShape, arena: Arena) throws -> KnownLatents {
-        var known = KnownLatents()
+    /// Counts what a `VideoDecoder` takes and keeps.
+    func planDecoding(_ shape: LatentShape, in plan: inout ArenaPlan) {
+        plan.allocate(Float.self, count: shape.frameCount)
+        model.autoencoder.planStream(latentHeight: shape.height, latentWidth: shape.width, in: &plan)
+    }
+
+    /// The pictures of the request as latent frames. The last latent stands for several frames, which are all the last
+    /// picture then: the video comes to rest on it.
+    func knownPictures(
+        _ material: VideoMaterial, shape: LatentShape, arena: Arena
+    ) throws -> (first: [Float]?, last: [Float]?) {
+        var known: (first: [Float]?, last: [Float]?)
         if let first = material.pictures[.first] {
-            known.frames[0] = try encode([first], shape: shape, arena: arena).last
+            known.first = try encode([first], shape: shape, arena: arena).last
         }
-        if let last = material.pictures[.last], shape.frames > 1 {
+        if let last = material.pictures[.last] {
             let still = Array(repeating: last, count: model.description.autoencoder.timeFactor + 1)
-            known.frames[shape.frames - 1] = try encode(still, shape: shape, arena: arena).last
+            known.last = try encode(still, shape: shape, arena: arena).last
         }
         return known
     }

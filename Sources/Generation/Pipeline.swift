@@ -82,7 +82,7 @@ public final class Pipeline: FrameGenerator {
             return ModelCapabilities(
                 id: card.name, description: card.description, licence: card.licence, sizes: resolver.sizes,
                 fps: card.generation.fps, minimumFrames: card.generation.frames.min,
-                maximumFrames: card.generation.frames.max, defaultSteps: card.generation.steps.default,
+                maximumFrames: resolver.maximumFrames, defaultSteps: card.generation.steps.default,
                 maximumSteps: card.generation.steps.max, defaultGuidance: card.generation.guidance.default,
                 abilities: card.abilities, verified: verified.contains(card.name),
                 words: card.words.map { words in

@@ -38,33 +38,99 @@ struct RequestResolver {
             throw unsupported(
                 "guidance", "guidance from \(generation.guidance.min) to \(generation.guidance.max), not \(guidance)")
         }
+        guard !parameters.isImage || parameters.references.isEmpty else {
+            throw unsupported("input_reference", "an image is made from words alone")
+        }
         for reference in parameters.references where !description.abilities.contains(reference.rawValue) {
             throw unsupported(
                 reference.rawValue, "\(description.name) can't begin or end with a picture: it has no encoder")
         }
-        return VideoRequest(
+        var source = parameters.source
+        if let extended = source {
+            guard description.abilities.contains("extensions") else {
+                throw unsupported("video", "\(description.name) can't extend videos: it has no encoder")
+            }
+            guard !parameters.isImage, parameters.references.isEmpty else {
+                throw unsupported("input_reference", "an extension goes on from its video, not from a picture")
+            }
+            if extended.segments.isEmpty {
+                source?.segments = [(extended.frames - 1) / description.autoencoder.timeFactor + 1]
+            }
+        }
+        let frames =
+            if let source { try frames(extending: source, seconds: parameters.seconds) } else {
+                parameters.isImage ? 1 : try frames(seconds: parameters.seconds)
+            }
+        var request = VideoRequest(
             prompt: parameters.prompt, negativePrompt: parameters.negativePrompt ?? "", model: description.name,
-            size: size, frames: try frames(seconds: parameters.seconds), fps: generation.fps,
+            size: size, frames: frames, fps: generation.fps,
             // Seeds of our own choosing stay exact in JavaScript.
             seed: parameters.seed ?? UInt64.random(in: 0..<(1 << 32)), steps: steps, guidance: guidance,
             references: parameters.references)
+        let windows = Windows(frames, after: source, description).windows
+        request.source = source
+        if windows.count > 1 { request.windows = windows.count }
+        if let source {
+            var segments = source.segments
+            switch source.direction {
+            case .forward: segments[segments.count - 1] += windows.reduce(0) { $0 + $1.new }
+            case .backward: segments = windows.reversed().map(\.new) + segments
+            }
+            request.segments = segments
+        }
+        return request
     }
+
+    /// Frames with what is added to `source`: whole latent frames, not less than `seconds`, which are one window when nothing
+    /// was said.
+    private func frames(extending source: VideoRequest.Source, seconds: Double?) throws(RequestError) -> Int {
+        let factor = description.autoencoder.timeFactor
+        let fps = Double(description.generation.fps)
+        if source.direction == .backward, (source.segments.first ?? 0) < 2 {
+            throw unsupported("direction", "a video of one frame can't be extended backwards")
+        }
+        let longest = (description.generation.frames.max - 1) / factor + 1
+        let usual = longest - Windows.overlap - (source.direction == .backward ? 1 : 0)
+        let wanted = seconds ?? Double(usual * factor) / fps
+        guard wanted.isFinite, wanted > 0 else {
+            throw RequestError(.invalid, code: "invalid_seconds", field: "seconds", "seconds must be more than 0")
+        }
+        let room = Double(maximumFrames - source.frames) / fps
+        guard wanted <= room else {
+            throw unsupported(
+                "seconds",
+                "\(description.name) makes up to \(Double(maximumFrames) / fps) seconds in all; this video "
+                    + "can be extended by \(max(0, room))")
+        }
+        let frames = Int((wanted * fps).rounded(.up))
+        return min(source.frames + (frames + factor - 1) / factor * factor, maximumFrames)
+    }
+
+    /// Frames of the longest video: a minute where windows can follow each other, else what fits into one.
+    var maximumFrames: Int {
+        let generation = description.generation
+        guard description.autoencoder.encoder != nil else { return generation.frames.max }
+        let factor = description.autoencoder.timeFactor
+        return max(generation.frames.max, Self.longestSeconds * generation.fps / factor * factor + 1)
+    }
+
+    static let longestSeconds = 60
 
     /// The smallest length the model can make that is not shorter than `seconds`; its longest when nothing was said.
     private func frames(seconds: Double?) throws(RequestError) -> Int {
         let allowed = description.generation.frames
         guard let seconds else { return allowed.max }
-        let longest = Double(allowed.max) / Double(description.generation.fps)
+        let longest = Double(maximumFrames) / Double(description.generation.fps)
         guard seconds.isFinite, seconds > 0 else {
             throw RequestError(.invalid, code: "invalid_seconds", field: "seconds", "seconds must be more than 0")
         }
         guard seconds <= longest else {
             throw unsupported("seconds", "\(description.name) makes up to \(longest) seconds, not \(seconds)")
         }
-        // In [0, allowed.max] by the check above, so the conversion can't trap.
+        // In [0, maximumFrames] by the check above, so the conversion can't trap.
         let wanted = Int((seconds * Double(description.generation.fps)).rounded(.up))
         let past = max(0, wanted - allowed.min)
-        return min(allowed.max, allowed.min + (past + allowed.step - 1) / allowed.step * allowed.step)
+        return min(maximumFrames, allowed.min + (past + allowed.step - 1) / allowed.step * allowed.step)
     }
 
     private func check(text: String, field: String, mayBeEmpty: Bool) throws(RequestError) {
@@ -89,5 +155,8 @@ struct RequestResolver {
 
 extension ModelDescription {
     /// What can be asked of the model beside text to video, by the names of `/v1/capabilities`.
-    var abilities: [String] { autoencoder.encoder == nil ? [] : Reference.allCases.map(\.rawValue) }
+    var abilities: [String] {
+        let always = ["images", "remix"]
+        return autoencoder.encoder == nil ? always : always + ["extensions"] + Reference.allCases.map(\.rawValue)
+    }
 }

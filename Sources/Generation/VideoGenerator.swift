@@ -32,8 +32,12 @@ public final class VideoGenerator: Sendable {
         return Array(UnsafeBufferPointer(start: latents, count: shape.count))
     }
 
-    /// Bytes of private memory a request of this shape needs.
-    public func bytes(for shape: LatentShape, guided: Bool) -> Int { plan(shape, guided: guided).byteCount }
+    /// Bytes of private memory that a request needs whose windows have this shape at most.
+    ///
+    /// - Parameter isLong: it is made from several windows, or goes on from another video.
+    public func bytes(for shape: LatentShape, guided: Bool, isLong: Bool = false) -> Int {
+        plan(shape, guided: guided, isLong: isLong).byteCount
+    }
 
     /// - Parameters:
     ///   - material: the pictures that the request refers to.
@@ -60,7 +64,7 @@ public final class VideoGenerator: Sendable {
         }
     }
 
-    private func plan(_ shape: LatentShape, guided: Bool) -> ArenaPlan {
+    private func plan(_ shape: LatentShape, guided: Bool, isLong: Bool) -> ArenaPlan {
         let (transformer, text) = (model.transformer, model.textEncoder)
         var plan = ArenaPlan()
         for _ in 0..<(guided ? 3 : 2) { plan.allocate(Float.self, count: shape.count) }
@@ -74,13 +78,15 @@ public final class VideoGenerator: Sendable {
             plan.rewind(to: mark)
             transformer.planContext(in: &plan)
         }
+        // The decoder of a long video stays while its windows are made.
+        if isLong { planDecoding(shape, in: &plan) }
         let mark = plan.mark
         transformer.plan(shape, in: &plan)
         plan.rewind(to: mark)
         model.preview.plan(latentHeight: shape.height, latentWidth: shape.width, in: &plan)
         plan.rewind(to: mark)
-        plan.allocate(Float.self, count: shape.frameCount)
-        model.autoencoder.planStream(latentHeight: shape.height, latentWidth: shape.width, in: &plan)
+        planEncoding(shape, in: &plan)
+        planDecoding(shape, in: &plan)
         return plan
     }
 
@@ -89,26 +95,100 @@ public final class VideoGenerator: Sendable {
     ) throws -> GeneratedVideo {
         // A file cut short inside its last page reads as zeros, without a fault that the guard of maps would see.
         try model.checkUnchanged()
-        let shape = try model.description.latentShape(
-            width: request.size.width, height: request.size.height, frames: request.frames)
+        var video = try LatentVideo(request, material, model.description)
+        let windows = video.windows(request, model.description).windows
+        let isLong = windows.count > 1 || request.source != nil
+        let largest = video.shape(frames: windows.reduce(1) { max($0, $1.count) })
         let guided = request.guidance != 1
-        let arena = try Arena(byteCount: bytes(for: shape, guided: guided))
-        let latents = try arena.allocate(Float.self, count: shape.count)
-        let predicted = try arena.allocate(Float.self, count: shape.count)
-        let unconditional = guided ? try arena.allocate(Float.self, count: shape.count) : nil
+        let arena = try Arena(byteCount: bytes(for: largest, guided: guided, isLong: isLong))
+        let buffers = Buffers(
+            latents: try arena.allocate(Float.self, count: largest.count),
+            predicted: try arena.allocate(Float.self, count: largest.count),
+            unconditional: guided ? try arena.allocate(Float.self, count: largest.count) : nil)
 
         if observer.isCancelled { throw GenerationError.cancelled }
-        let known = try knownLatents(material, shape: shape, arena: arena)
+        let pictures = try knownPictures(material, shape: largest, arena: arena)
         let prompt = try context(of: request.prompt, arena: arena)
         let opposite = guided ? try context(of: request.negativePrompt, arena: arena) : nil
 
+        var frames: [Frame] = []
+        func isCancelled() throws { if observer.isCancelled { throw GenerationError.cancelled } }
+        let backward = request.source?.direction == .backward
+        // Forwards the decoder runs along, so that later windows can begin with a picture of what was made.
+        var decoder: VideoDecoder?
+        if isLong, !backward {
+            frames = try decodeAllButLast(video, shape: largest, arena: arena, isCancelled)
+            decoder = try VideoDecoder(self, largest, arena)
+            for latent in video.segments[video.segments.count - 1] {
+                try isCancelled()
+                try decoder?.push(latent) { frames.append($0) }
+            }
+        }
+        for (index, window) in windows.enumerated() {
+            let shape = video.shape(frames: window.count)
+            var known = backward ? video.following(window) : KnownLatents()
+            if !backward, window.known > 0 {
+                known = try video.preceding(window) { position in
+                    guard let picture = decoder?.lastFrames[position] else {
+                        throw GenerationError.failed("frame \(position) is not remembered")
+                    }
+                    return try encode([picture], shape: shape, arena: arena)[0]
+                }
+            }
+            if index == 0, request.source == nil, let first = pictures.first { known.frames[0] = first }
+            if index + 1 == windows.count, window.count > 1, let last = pictures.last {
+                known.frames[window.count - 1] = last
+            }
+            let offset = backward ? 0 : (video.segments.last?.count ?? 0) - window.known
+            try denoise(
+                request, shape: shape, known: known, contexts: (prompt, opposite), buffers, noise: noise,
+                window: (index, windows.count, offset), arena: arena, observer: observer)
+            let made = (backward ? 0..<window.new : window.known..<window.count).map { position in
+                latentFrame(position, of: buffers.latents, shape)
+            }.prefix(request.frames == 1 ? 1 : window.new)
+            if backward {
+                video.segments.insert(Array(made), at: 0)
+            } else {
+                video.segments[video.segments.count - 1] += made
+                for latent in made {
+                    try isCancelled()
+                    try decoder?.push(latent) { frames.append($0) }
+                }
+            }
+        }
+        let kept = video.bytes
+        if decoder == nil {
+            frames = try decodeAllButLast(video, shape: largest, arena: arena, isCancelled)
+            let decoder = try VideoDecoder(self, largest, arena)
+            for latent in video.segments[video.segments.count - 1] {
+                try isCancelled()
+                try decoder.push(latent) { frames.append($0) }
+            }
+        }
+        return GeneratedVideo(frames: frames, latents: kept, peakBytes: arena.peakByteCount)
+    }
+
+    /// What one window takes besides its contexts, `[channels, frames, height, width]` each.
+    private struct Buffers {
+        let latents: UnsafeMutablePointer<Float>
+        let predicted: UnsafeMutablePointer<Float>
+        let unconditional: UnsafeMutablePointer<Float>?
+    }
+
+    /// Leaves the clean latents of one window in `buffers`.
+    private func denoise(
+        _ request: VideoRequest, shape: LatentShape, known: KnownLatents,
+        contexts: (prompt: TextContext, opposite: TextContext?), _ buffers: Buffers, noise: [Float]?,
+        window: (index: Int, count: Int, offset: Int), arena: Arena, observer: any GenerationObserver
+    ) throws {
+        let (latents, predicted) = (buffers.latents, buffers.predicted)
         if let noise {
             guard noise.count == shape.count else {
                 throw GenerationError.failed("noise of \(noise.count) numbers; \(shape.count) are needed")
             }
             latents.update(from: noise, count: shape.count)
         } else {
-            Random.normal(seed: request.seed, stream: 0, count: shape.count, into: latents)
+            Random.normal(seed: request.seed, stream: UInt64(window.index), count: shape.count, into: latents)
         }
         known.restore(in: latents, shape)
 
@@ -118,9 +198,9 @@ public final class VideoGenerator: Sendable {
             if observer.isCancelled { throw GenerationError.cancelled }
             let timesteps = known.timesteps(scheduler.timestep(step), frames: shape.frames)
             try model.transformer(
-                latents, shape: shape, timesteps: timesteps, context: prompt, into: predicted, compute: compute,
-                arena: arena)
-            if let unconditional, let opposite {
+                latents, shape: shape, timesteps: timesteps, context: contexts.prompt, into: predicted,
+                compute: compute, arena: arena)
+            if let unconditional = buffers.unconditional, let opposite = contexts.opposite {
                 try model.transformer(
                     latents, shape: shape, timesteps: timesteps, context: opposite, into: unconditional,
                     compute: compute, arena: arena)
@@ -139,20 +219,49 @@ public final class VideoGenerator: Sendable {
             known.restore(in: predicted, shape)
             known.restore(in: latents, shape)
 
-            let index = previewIndex(step: step, steps: scheduler.steps, frames: shape.frames)
+            let index =
+                request.frames == 1 ? 0 : previewIndex(step: step, steps: scheduler.steps, frames: shape.frames)
             let area = shape.height * shape.width
             let preview = try model.preview.decode(
                 predicted + index * area, channelStride: shape.frames * area, latentHeight: shape.height,
                 latentWidth: shape.width, compute: compute, arena: arena)
             if compute.isCancelled { throw GenerationError.cancelled }
             observer.finished(
-                step: step + 1, of: scheduler.steps, preview: preview,
-                previewIndex: index * model.description.autoencoder.timeFactor)
+                step: window.index * scheduler.steps + step + 1, of: window.count * scheduler.steps, preview: preview,
+                previewIndex: min(
+                    (window.offset + index) * model.description.autoencoder.timeFactor, request.frames - 1))
         }
+    }
 
-        let kept = Array(UnsafeRawBufferPointer(UnsafeBufferPointer(start: latents, count: shape.count)))
-        let frames = try decode(latents, shape: shape, arena: arena, observer: observer)
-        return GeneratedVideo(frames: frames, latents: kept, peakBytes: arena.peakByteCount)
+    /// `[channels, height, width]` of a latent frame.
+    private func latentFrame(
+        _ position: Int, of latents: UnsafePointer<Float>, _ shape: LatentShape
+    ) -> [Float] {
+        let area = shape.height * shape.width
+        var frame: [Float] = []
+        frame.reserveCapacity(shape.frameCount)
+        for channel in 0..<shape.channels {
+            frame += UnsafeBufferPointer(start: latents + (channel * shape.frames + position) * area, count: area)
+        }
+        return frame
+    }
+
+    /// The pictures of every segment but the last; the last picture of each gives way to the first of the next.
+    private func decodeAllButLast(
+        _ video: LatentVideo, shape: LatentShape, arena: Arena, _ isCancelled: () throws -> Void
+    ) throws -> [Frame] {
+        var frames: [Frame] = []
+        for segment in video.segments.dropLast() {
+            let mark = arena.mark
+            defer { arena.rewind(to: mark) }
+            let decoder = try VideoDecoder(self, shape, arena)
+            for latent in segment {
+                try isCancelled()
+                try decoder.push(latent) { frames.append($0) }
+            }
+            frames.removeLast()
+        }
+        return frames
     }
 
     /// Which latent frame step's preview shows: they pass by in order, so that the stream moves as the video will; the
@@ -178,29 +287,6 @@ public final class VideoGenerator: Sendable {
             try model.transformer.context(
                 states: $0.baseAddress, tokens: tokens.count, compute: compute, arena: arena)
         }
-    }
-
-    /// The pictures of normalised latents, in the memory of one latent frame.
-    private func decode(
-        _ latents: UnsafePointer<Float>, shape: LatentShape, arena: Arena, observer: any GenerationObserver
-    ) throws -> [Frame] {
-        let statistics = model.description.latents
-        let area = shape.height * shape.width
-        let latent = try arena.allocate(Float.self, count: shape.frameCount)
-        let stream = try model.autoencoder.stream(
-            latentHeight: shape.height, latentWidth: shape.width, compute: compute, arena: arena)
-        var frames: [Frame] = []
-        for index in 0..<shape.frames {
-            if observer.isCancelled { throw GenerationError.cancelled }
-            for channel in 0..<shape.channels {
-                let source = latents + (channel * shape.frames + index) * area
-                let target = latent + channel * area
-                let (mean, deviation) = (statistics.mean[channel], statistics.std[channel])
-                for place in 0..<area { target[place] = source[place] * deviation + mean }
-            }
-            try stream.push(latent) { frames.append($0) }
-        }
-        return frames
     }
 }
 

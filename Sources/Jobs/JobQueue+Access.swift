@@ -62,6 +62,27 @@ extension JobQueue {
         try remove(id)
     }
 
+    /// The pictures that a video was made from.
+    public func material(of id: String, peer: Peer) throws(JobError) -> VideoMaterial {
+        let job = try find(id, peer)
+        do throws(FileError) {
+            return try store.material(of: job)
+        } catch {
+            throw .storage("the pictures of \(id) can't be read: \(error.message)")
+        }
+    }
+
+    /// A completed video's request, and its latents for another one to go on from.
+    public func latents(of id: String, peer: Peer) throws(JobError) -> (request: VideoRequest, latents: [UInt8]) {
+        let job = try find(id, peer)
+        guard job.status == .completed else { throw .wrongState(job.status, wanted: "completed") }
+        do throws(FileError) {
+            return (job.request, try store.latents(of: id))
+        } catch {
+            throw .storage("the latents of \(id) can't be read: \(error.message)")
+        }
+    }
+
     /// The frames of a completed video.
     public func content(_ id: String, peer: Peer) throws(JobError) -> StoredVideo {
         let job = try find(id, peer)
@@ -96,7 +117,7 @@ extension JobQueue {
         guard job.isFinished else { return latestSlot(of: job) }
         let slot = LatestFrame()
         if job.status == .completed, let last = store.frames(of: id)?.last {
-            let steps = job.request.steps
+            let steps = job.request.allSteps
             slot.put(jpeg: last, step: steps, steps: steps, timestamp: wall())
         }
         slot.end()
@@ -174,7 +195,7 @@ extension JobQueue {
     }
 
     func event(for job: Job, _ kind: JobEvent.Kind) -> JobEvent {
-        let steps = job.request.steps
+        let steps = job.request.allSteps
         let run = running?.job.id == job.id ? running : nil
         // What has ended has no run any more; rounded up, as progress was rounded down.
         let step = run?.step ?? (job.status == .completed ? steps : min(steps, (job.progress * steps + 98) / 99))

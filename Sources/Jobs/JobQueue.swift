@@ -125,8 +125,10 @@ public actor JobQueue {
     /// - Parameters:
     ///   - material: what the parameters' references stand for.
     ///   - idempotencyKey: the same key and request from the same owner give the job made the first time.
+    ///   - source: the video that this one is made after.
     public func submit(
-        _ parameters: VideoParameters, material: VideoMaterial = VideoMaterial(), peer: Peer, idempotencyKey: String?
+        _ parameters: VideoParameters, material: VideoMaterial = VideoMaterial(), peer: Peer, idempotencyKey: String?,
+        remixing source: String? = nil
     ) throws(JobError) -> Job {
         guard !stopping else { throw .stopping }
         if let idempotencyKey, !(1...JobLimits.idempotencyKeyBytes).contains(idempotencyKey.utf8.count) {
@@ -159,7 +161,7 @@ public actor JobQueue {
 
         let job = Job(
             id: JobIdentifier.make(), owner: peer.uid, sequence: nextSequence, request: request, status: .queued,
-            progress: 0, createdAt: Int64(wall()), attempts: 0, idempotencyKey: idempotencyKey)
+            progress: 0, createdAt: Int64(wall()), attempts: 0, remixedFrom: source, idempotencyKey: idempotencyKey)
         do { try store.create(job, parameters: fingerprint, material: material) } catch { throw storageError(error) }
         nextSequence += 1
         let bytes = store.bytes(of: job.id)
@@ -290,7 +292,7 @@ public actor JobQueue {
         kept[job.id]?.bytes = bytes
         let slot = latestSlot(of: job)
         if let lastFrame {
-            let steps = job.request.steps
+            let steps = job.request.allSteps
             slot.put(jpeg: lastFrame, step: steps, steps: steps, timestamp: wall())
         }
         slot.end()

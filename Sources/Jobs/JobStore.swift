@@ -3,7 +3,8 @@ import Glibc
 import Video
 
 /// Jobs on disk: `<directory>/jobs/<id>/job.json`, `frames.bin`, `latents.bin`, and of pictures that came with the
-/// request `input_reference.rgb`, `end_reference.rgb`: RGB8 of the video's size, no header.
+/// request `input_reference.rgb`, `end_reference.rgb`: RGB8 of the video's size, no header; of a video that it
+/// extends `source.bin`, the latents.
 ///
 /// A job exists from the moment its job.json was renamed into place; a completed one had its frames and latents made durable
 /// before. What can't be read is moved to `<directory>/quarantine`, never deleted and never in the way. One owner at a time.
@@ -28,6 +29,9 @@ struct JobStore {
     private var jobs: String { directory + "/jobs" }
     private static let maximumRecord = 1 << 20
     private static let trash = ".removed-"
+    private static let source = "source.bin"
+    /// Latents of the longest videos there are.
+    private static let maximumLatents = 1 << 28
 
     init(directory: String, files: FileOperations = FileOperations()) throws(FileError) {
         self.directory = directory
@@ -70,6 +74,7 @@ struct JobStore {
             let record = try? JSONDecoder().decode(Record.self, from: Data(bytes)), record.version == Record.current,
             record.job.id == id, record.job.isPlausible,
             record.job.status != .completed || files.isKind(S_IFREG, "\(jobs)/\(id)/frames.bin"),
+            record.job.request.source == nil || files.isKind(S_IFREG, "\(jobs)/\(id)/\(Self.source)"),
             (record.job.request.references ?? []).allSatisfy({ files.isKind(S_IFREG, path(of: $0, in: id)) })
         else { return nil }
         return Entry(job: record.job, parameters: record.parameters, bytes: files.size(ofFolder: "\(jobs)/\(id)"))
@@ -92,7 +97,7 @@ struct JobStore {
 
     /// What a folder may hold whose job.json was not written yet.
     private static func isBeforeAcceptance(_ name: String) -> Bool {
-        name.hasSuffix(".tmp") || Reference.allCases.contains { name == "\($0.rawValue).rgb" }
+        name.hasSuffix(".tmp") || name == source || Reference.allCases.contains { name == "\($0.rawValue).rgb" }
     }
 
     private func path(of reference: Reference, in id: String) -> String { "\(jobs)/\(id)/\(reference.rawValue).rgb" }
@@ -105,6 +110,7 @@ struct JobStore {
             for (reference, frame) in material.pictures {
                 try files.replace(path(of: reference, in: job.id), with: frame.pixels)
             }
+            if !material.latents.isEmpty { try files.replace("\(folder)/\(Self.source)", with: material.latents) }
             try save(job, parameters: parameters)
         } catch {
             try? files.removeFolder(folder)
@@ -122,7 +128,15 @@ struct JobStore {
             guard bytes.count == size.pixels * 3 else { throw FileError(operation: "read", path: path, code: EINVAL) }
             material.pictures[reference] = Frame(size: size, pixels: bytes)
         }
+        if job.request.source != nil {
+            material.latents = try files.read("\(jobs)/\(job.id)/\(Self.source)", limit: Self.maximumLatents)
+        }
         return material
+    }
+
+    /// The clean latents of a finished video.
+    func latents(of id: String) throws(FileError) -> [UInt8] {
+        try files.read("\(jobs)/\(id)/latents.bin", limit: Self.maximumLatents)
     }
 
     func save(_ job: Job, parameters: String?) throws(FileError) {

@@ -43,7 +43,7 @@ final class Run: GenerationObserver {
         state.withLock { state in
             guard let perStep = state.perStep else { return nil }
             let passed = Self.monotonicSeconds() - state.lastStep
-            return max(0, Int((Double(job.request.steps - state.step + 1) * perStep - passed) * 1000))
+            return max(0, Int((Double(job.request.allSteps - state.step + 1) * perStep - passed) * 1000))
         }
     }
 

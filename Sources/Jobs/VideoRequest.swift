@@ -14,6 +14,10 @@ public struct VideoParameters: Sendable, Equatable {
     public var fps: Int?
     /// What comes with the request as pictures; these themselves are the `VideoMaterial`.
     public var references: [Reference] = []
+    /// One frame; `seconds` means nothing then.
+    public var isImage = false
+    /// The video that it extends; `seconds` then is what is added. Its latents are the `VideoMaterial`'s.
+    public var source: VideoRequest.Source?
 
     public init(prompt: String) { self.prompt = prompt }
 
@@ -25,6 +29,8 @@ public struct VideoParameters: Sendable, Equatable {
                 ("seed", seed.map { "\($0)" }), ("steps", steps.map { "\($0)" }),
                 ("guidance", guidance.map { "\($0)" }),
                 ("negative_prompt", negativePrompt), ("fps", fps.map { "\($0)" }),
+                ("image", isImage ? "1" : nil), ("direction", source?.direction.rawValue),
+                ("source", material.latents.isEmpty ? nil : SHA256.hash(material.latents)),
             ] + material.pictures.map { ($0.key.rawValue, Frame.sha256(of: [$0.value])) }.sorted { $0.0 < $1.0 }
         var hash = SHA256()
         for case (let name, let value?) in fields { hash.update(Array("\(name) \(value.utf8.count) \(value)\n".utf8)) }
@@ -46,6 +52,44 @@ public struct VideoRequest: Sendable, Equatable, Codable {
     public var guidance: Double
     /// The pictures that the job keeps for it; nil, as in jobs of before there were any, is none.
     public var references: [Reference]?
+    /// The video that it goes on from; nil is none.
+    public var source: Source?
+    /// Latent frames of each segment of the finished video; nil is one.
+    public var segments: [Int]?
+    /// Passes it is made in, each of `steps` steps; nil is one.
+    public var windows: Int?
+
+    /// A video that another one contains.
+    public struct Source: Sendable, Equatable, Codable {
+        public enum Direction: String, Sendable, Codable, CaseIterable {
+            case forward, backward
+        }
+        /// Where it goes on.
+        public var direction: Direction
+        public var frames: Int
+        /// Latent frames of each of its segments.
+        public var segments: [Int]
+
+        public init(direction: Direction, frames: Int, segments: [Int]) {
+            self.direction = direction
+            self.frames = frames
+            self.segments = segments
+        }
+    }
+
+    /// Steps of all windows.
+    public var allSteps: Int { steps * (windows ?? 1) }
+
+    /// Numbers that no arithmetic here stumbles over.
+    var isPlausible: Bool {
+        guard (1...10_000).contains(steps), (1...100_000).contains(frames), (1...1000).contains(fps),
+            guidance.isFinite, (1...100_000).contains(windows ?? 1)
+        else { return false }
+        let counts = (segments ?? []) + (source?.segments ?? [])
+        guard counts.count <= 10_000, counts.allSatisfy({ (1...100_000).contains($0) }) else { return false }
+        guard let source else { return true }
+        return !source.segments.isEmpty && (1..<frames).contains(source.frames)
+    }
 
     public init(
         prompt: String, negativePrompt: String, model: String, size: Size, frames: Int, fps: Int, seed: UInt64,
@@ -76,12 +120,20 @@ public enum Reference: String, Sendable, Codable, CaseIterable {
 public struct VideoMaterial: Sendable, Equatable {
     /// Of the request's size.
     public var pictures: [Reference: Frame] = [:]
+    /// Of the video that is extended, as `GeneratedVideo` has them; empty without one.
+    public var latents: [UInt8] = []
 
-    public init(pictures: [Reference: Frame] = [:]) { self.pictures = pictures }
+    public init(pictures: [Reference: Frame] = [:], latents: [UInt8] = []) {
+        self.pictures = pictures
+        self.latents = latents
+    }
 
     /// Why this is not what `request` needs; nil when it is.
     func mismatch(_ request: VideoRequest) -> RequestError? {
         let wanted = request.references ?? []
+        guard latents.isEmpty == (request.source == nil) else {
+            return RequestError(.invalid, code: "missing_field", field: "video", "there is no video to extend")
+        }
         if let missing = wanted.first(where: { pictures[$0] == nil }) {
             return RequestError(
                 .invalid, code: "missing_field", field: missing.rawValue, "\(missing.rawValue) has no picture")

@@ -33,5 +33,11 @@ final class ContentEncoder: Sendable {
         }
     }
 
+    /// A stored picture in the format that was asked for.
+    func picture(jpeg: [UInt8], as format: ImageRequest.PictureFormat) async throws -> [UInt8] {
+        guard format == .png else { return jpeg }
+        return try await pool.runIfActive { try PNG.encode(JPEG.decode(jpeg)) }
+    }
+
     func stop() async { try? await pool.shutdownGracefully() }
 }

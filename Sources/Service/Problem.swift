@@ -62,6 +62,8 @@ struct Problem: Sendable, Equatable {
         case .tooManyConnections(let limit):
             return Problem(503, "too_many_connections", "all \(limit) connections are in use", retryAfter: 5)
         case .internalError(let message): return Problem(500, "internal_error", message)
+        case .generationFailed(let code, let message):
+            return Problem(code == "cancelled" ? 409 : code == "storage_full" ? 507 : 500, code, message)
         }
     }
 

@@ -18,6 +18,68 @@ extension Router {
         return try video(try await jobs.job(job.id, peer: request.peer))
     }
 
+    /// The same video, seed and pictures and all, with what the request says otherwise: a new prompt as a rule.
+    func remix(_ id: String, _ request: Request) async throws -> Response {
+        let source = try await jobs.job(id, peer: request.peer).job
+        guard source.status == .completed else { throw JobError.wrongState(source.status, wanted: "completed") }
+        let parsed = try VideoFields.parse(
+            body: request.body, contentType: request.headers.first(name: "Content-Type"),
+            known: VideoFields.known.filter { $0 != "model" && Reference(rawValue: $0) == nil })
+        var parameters = parsed.parameters
+        let before = source.request
+        parameters.model = before.model
+        parameters.seed = parameters.seed ?? before.seed
+        parameters.size = parameters.size ?? before.size
+        parameters.steps = parameters.steps ?? before.steps
+        parameters.guidance = parameters.guidance ?? before.guidance
+        parameters.negativePrompt = parameters.negativePrompt ?? before.negativePrompt
+        parameters.references = before.references ?? []
+        parameters.isImage = before.frames == 1
+        if let extended = before.source {
+            // What was added is made anew, the video inside it stays.
+            let added = Double(before.frames - extended.frames) / Double(before.fps)
+            parameters.seconds = parameters.seconds ?? added
+            parameters.source = extended
+        } else {
+            parameters.seconds = parameters.seconds ?? Double(before.frames) / Double(before.fps)
+        }
+        let material = try await jobs.material(of: id, peer: request.peer)
+        guard material == VideoMaterial() || parameters.size == before.size else {
+            throw ServiceError.invalid(
+                code: "invalid_value", field: "size",
+                "size must be \(before.size): what \(id) was made from is kept in that size")
+        }
+        let job = try await jobs.submit(
+            parameters, material: material, peer: request.peer,
+            idempotencyKey: request.headers.first(name: "Idempotency-Key"), remixing: id)
+        return try video(try await jobs.job(job.id, peer: request.peer))
+    }
+
+    /// A video that contains another one, to the bit, and goes on before or behind it.
+    func extend(_ request: Request) async throws -> Response {
+        if let reason = generator.unavailableReason { throw JobError.unavailable(reason) }
+        let own = ["video", "direction"]
+        let known = ["prompt", "seconds", "seed", "steps", "guidance", "negative_prompt"] + own
+        var members = try VideoFields.members(
+            body: request.body, contentType: request.headers.first(name: "Content-Type"))
+        try VideoFields.refuseUnknown(members, known: known)
+        let id = try VideoFields.identifier(members.removeValue(forKey: "video"), "video")
+        let name = try VideoFields.string(members.removeValue(forKey: "direction"), "direction") ?? "forward"
+        guard let direction = VideoRequest.Source.Direction(rawValue: name) else {
+            throw VideoFields.wrong("direction", "forward or backward")
+        }
+        var parameters = try VideoFields.parameters(members)
+        let (source, latents) = try await jobs.latents(of: id, peer: request.peer)
+        parameters.model = source.model
+        parameters.size = source.size
+        parameters.source = VideoRequest.Source(
+            direction: direction, frames: source.frames, segments: source.segments ?? [])
+        let job = try await jobs.submit(
+            parameters, material: VideoMaterial(latents: latents), peer: request.peer,
+            idempotencyKey: request.headers.first(name: "Idempotency-Key"))
+        return try video(try await jobs.job(job.id, peer: request.peer))
+    }
+
     /// The uploads, decoded and brought to the size that the request is resolved to. What the model can't do is said before
     /// anything is decoded.
     private func material(_ parsed: VideoFields.Parsed) async throws -> VideoMaterial {

@@ -2,7 +2,7 @@ import FoundationEssentials
 import Jobs
 import NIOHTTP1
 
-/// Which request is answered by what. One file a resource: `Router+Videos`, `Router+Streams`, `Router+Status`.
+/// Which request is answered by what. One file a resource: `Router+Videos`, `Router+Images`, `Router+Streams`, `Router+Status`.
 struct Router: Sendable {
     let jobs: JobQueue
     let generator: any FrameGenerator
@@ -40,6 +40,10 @@ struct Router: Sendable {
         if path.starts(with: ["v1", "videos"]) {
             return try await routeVideos(path.dropFirst(2).first, path.dropFirst(3).first, request)
         }
+        if path == ["v1", "images", "generations"] {
+            try request.allow(.POST)
+            return try await createImage(request)
+        }
         let answer: () async throws -> Response
         switch path {
         case ["healthz"]: answer = health
@@ -60,14 +64,18 @@ struct Router: Sendable {
             try request.allow(.GET, .POST)
             return try await request.method == .POST ? create(request) : list(request)
         }
+        if id == "extensions", part == nil {
+            try request.allow(.POST)
+            return try await extend(request)
+        }
         guard let part else {
             try request.allow(.GET, .DELETE)
             return try await request.method == .DELETE ? delete(id, request) : show(id, request)
         }
         guard request.path.count == 4 else { throw ServiceError.notFound("there is nothing at this address") }
-        if part == "cancel" {
+        if part == "cancel" || part == "remix" {
             try request.allow(.POST)
-            return try await cancel(id, request)
+            return try await part == "cancel" ? cancel(id, request) : remix(id, request)
         }
         let answer: (String, Request) async throws -> Response
         switch part {

@@ -23,4 +23,6 @@ enum ServiceError: Error, Sendable, Equatable {
     case notHTTP(String)
     case tooManyConnections(limit: Int)
     case internalError(String)
+    /// What was waited for has failed, as a job does.
+    case generationFailed(code: String, String)
 }

@@ -18,13 +18,11 @@ enum VideoFields {
         var uploads: [Reference: [UInt8]]
     }
 
-    static func parse(body: [UInt8], contentType: String?) throws(ServiceError) -> Parsed {
-        var members =
-            switch contentType.map({ HeaderValue($0).value }) {
-            case "application/json": try fields(ofJSON: body)
-            case "multipart/form-data": try fields(ofForm: body, contentType: contentType ?? "")
-            default: throw .unsupportedMediaType(accepted: "application/json or multipart/form-data")
-            }
+    static func parse(
+        body: [UInt8], contentType: String?, known: [String] = VideoFields.known
+    ) throws(ServiceError) -> Parsed {
+        var members = try members(body: body, contentType: contentType)
+        try refuseUnknown(members, known: known)
         var uploads: [Reference: [UInt8]] = [:]
         for reference in Reference.allCases {
             uploads[reference] = try upload(members.removeValue(forKey: reference.rawValue), reference.rawValue)
@@ -32,6 +30,23 @@ enum VideoFields {
         var parameters = try parameters(members)
         parameters.references = Reference.allCases.filter { uploads[$0] != nil }
         return Parsed(parameters: parameters, uploads: uploads)
+    }
+
+    /// What was said, by name; no value is looked into.
+    static func members(body: [UInt8], contentType: String?) throws(ServiceError) -> [String: Field] {
+        switch contentType.map({ HeaderValue($0).value }) {
+        case "application/json": try fields(ofJSON: body)
+        case "multipart/form-data": try fields(ofForm: body, contentType: contentType ?? "")
+        default: throw .unsupportedMediaType(accepted: "application/json or multipart/form-data")
+        }
+    }
+
+    static func refuseUnknown(_ members: [String: Field], known: [String]) throws(ServiceError) {
+        guard let unknown = members.keys.sorted().first(where: { !known.contains($0) }) else { return }
+        let name = String(unknown.prefix(60))
+        throw .invalid(
+            code: "unknown_field", field: name,
+            "there is no field '\(name)'; the fields are \(known.joined(separator: ", "))")
     }
 
     // MARK: Uploads
@@ -101,7 +116,8 @@ enum VideoFields {
         var fields: [String: Field] = [:]
         for part in parts {
             // The SDK's way to send an object in a form.
-            let name = part.name.hasSuffix("[image_url]") ? String(part.name.dropLast(11)) : part.name
+            var name = part.name
+            for ending in ["[image_url]", "[id]"] where name.hasSuffix(ending) { name.removeLast(ending.count) }
             guard fields[name] == nil else {
                 throw .invalid(code: "duplicate_field", field: name, "\(name) was sent more than once")
             }
@@ -122,7 +138,7 @@ enum VideoFields {
 
     // MARK: Fields
 
-    private enum Field {
+    enum Field {
         case json(JSONValue)
         /// From a form, where everything is text.
         case text(String)
@@ -130,13 +146,7 @@ enum VideoFields {
         case file([UInt8])
     }
 
-    private static func parameters(_ fields: [String: Field]) throws(ServiceError) -> VideoParameters {
-        if let unknown = fields.keys.sorted().first(where: { !known.contains($0) }) {
-            let name = String(unknown.prefix(60))
-            throw .invalid(
-                code: "unknown_field", field: name,
-                "there is no field '\(name)'; the fields are \(known.joined(separator: ", "))")
-        }
+    static func parameters(_ fields: [String: Field]) throws(ServiceError) -> VideoParameters {
         guard let prompt = try string(fields["prompt"], "prompt") else {
             throw .invalid(code: "missing_field", field: "prompt", "prompt is missing")
         }
@@ -196,7 +206,7 @@ enum VideoFields {
         return String(repeating: "0", count: max(0, 4 - digits.count)) + digits
     }
 
-    private static func wrong(_ name: String, _ wanted: String) -> ServiceError {
+    static func wrong(_ name: String, _ wanted: String) -> ServiceError {
         .invalid(code: "invalid_value", field: name, "\(name) must be \(wanted)")
     }
 
@@ -204,7 +214,7 @@ enum VideoFields {
         .invalid(code: "wrong_type", field: name, "\(name) must be \(wanted), not \(value.kind)")
     }
 
-    private static func string(_ field: Field?, _ name: String) throws(ServiceError) -> String? {
+    static func string(_ field: Field?, _ name: String) throws(ServiceError) -> String? {
         switch field {
         case nil: return nil
         case .text(let text), .json(.string(let text)): return text
@@ -213,7 +223,7 @@ enum VideoFields {
         }
     }
 
-    private static func number(_ field: Field?, _ name: String, textAllowed: Bool) throws(ServiceError) -> Double? {
+    static func number(_ field: Field?, _ name: String, textAllowed: Bool) throws(ServiceError) -> Double? {
         let number: Double?
         switch field {
         case nil: return nil
@@ -236,7 +246,7 @@ enum VideoFields {
         return Double(text)
     }
 
-    private static func whole(
+    static func whole(
         _ field: Field?, _ name: String, _ range: ClosedRange<UInt64>
     ) throws(ServiceError) -> UInt64? {
         let value: UInt64?
@@ -255,5 +265,29 @@ enum VideoFields {
             throw wrong(name, "an integer from \(range.lowerBound) to \(range.upperBound)")
         }
         return value
+    }
+
+    /// The id of a video, as text or as `{"id": …}`.
+    static func identifier(_ field: Field?, _ name: String) throws(ServiceError) -> String {
+        switch field {
+        case nil: throw .invalid(code: "missing_field", field: name, "\(name) is missing")
+        case .text(let id), .json(.string(let id)): return id
+        case .json(.object(let members)):
+            guard let id = members["id"] else { throw wrong(name, "an object with an id") }
+            return id
+        case .json(let value): throw wrongType(name, "an id or an object with an id", value)
+        case .file: throw wrong(name, "the id of a video, not a file")
+        }
+    }
+
+    static func flag(_ field: Field?, _ name: String) throws(ServiceError) -> Bool? {
+        switch field {
+        case nil: return nil
+        case .json(.bool(let value)): return value
+        case .text("true"): return true
+        case .text("false"): return false
+        case .json(let value): throw wrongType(name, "true or false", value)
+        case .text, .file: throw wrong(name, "true or false")
+        }
     }
 }

@@ -71,27 +71,9 @@ struct Generate: ParsableCommand {
         request.end_reference = try endImage.map { Picture(file: try read($0)) }
 
         let created = try reporting { try daemon.create(request) }
-        if noWait {
-            try connection.json ? printJSON(created) : print(created.id)
-            return
-        }
-        Interruption.install(id: created.id)
-        let finished = try reporting {
-            try Following(daemon: daemon, quiet: quiet || connection.json, previewDirectory: previewDir)
-                .follow(created.id)
-        }
-        guard finished.status == "completed" else { throw report(failed: finished, json: connection.json) }
-        let chosen = format ?? output.flatMap(filoscope.format(ofFile:)) ?? "mp4"
-        let path = output ?? "\(finished.id).\(chosen)"
-        let bytes = try reporting {
-            try daemon.content(finished.id, variant: chosen == "jpg" ? "spritesheet" : "video", format: chosen)
-        }
-        try write(bytes, to: path)
-        if connection.json {
-            try printJSON(finished)
-        } else if path != "-" {
-            print(path)
-        }
+        try Ending(
+            output: output, format: format, previewDir: previewDir, noWait: noWait, quiet: quiet, connection: connection
+        ).wait(for: created)
     }
 }
 

@@ -110,7 +110,9 @@ private let models = String(#filePath.dropLast("Tests/GenerationTests/KnownLaten
     @Test func aModelWithoutAnEncoderSaysSo() throws {
         var description = generator.model.description
         description.autoencoder.encoder = nil
-        #expect(description.abilities == [] && generator.model.description.abilities.contains("input_reference"))
+        #expect(
+            description.abilities == ["images", "remix"]
+                && generator.model.description.abilities.contains("input_reference"))
         var parameters = VideoParameters(prompt: "a frog")
         parameters.references = [.last]
         let error = #expect(throws: RequestError.self) { try RequestResolver(description).resolve(parameters) }

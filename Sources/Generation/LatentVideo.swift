@@ -1,0 +1,142 @@
+import Engine
+import Jobs
+import Models
+import Video
+
+/// A video as latent frames, normalised, `[channels, height, width]` each, in segments that are decoded each by itself.
+///
+/// A video has one segment until it is extended backwards: latent 0 of a segment stands for one frame alone, so that it can't
+/// stand in the middle. The last frame of every segment but the last is dropped: the next segment's first stands for it.
+struct LatentVideo {
+    var segments: [[[Float]]]
+    private let channels: Int
+    private let height: Int
+    private let width: Int
+
+    /// What the request goes on from; one empty segment when that is nothing.
+    init(_ request: VideoRequest, _ material: VideoMaterial, _ description: ModelDescription) throws {
+        let shape = try description.latentShape(width: request.size.width, height: request.size.height, frames: 1)
+        (channels, height, width) = (shape.channels, shape.height, shape.width)
+        segments = [[]]
+        guard let source = request.source else { return }
+        let total = source.segments.reduce(0, +)
+        guard material.latents.count == total * shape.frameCount * MemoryLayout<Float>.stride else {
+            throw GenerationError.failed(
+                "\(material.latents.count) bytes of latents are not those of \(total) frames")
+        }
+        let area = height * width
+        let (channels, latents) = (channels, material.latents)
+        var place = 0
+        segments = latents.withUnsafeBytes { bytes in
+            source.segments.map { count in
+                defer { place += count }
+                return (place..<place + count).map { frame in
+                    (0..<channels * area).map { index in
+                        let offset = (index / area * total + frame) * area + index % area
+                        return Float(
+                            bitPattern: UInt32(
+                                littleEndian: bytes.loadUnaligned(
+                                    fromByteOffset: offset * 4, as: UInt32.self)))
+                    }
+                }
+            }
+        }
+    }
+
+    func shape(frames: Int) -> LatentShape {
+        LatentShape(channels: channels, frames: frames, height: height, width: width)
+    }
+
+    func windows(_ request: VideoRequest, _ description: ModelDescription) -> Windows {
+        Windows(request.frames, after: request.source, description)
+    }
+
+    /// The end of the last segment, for a window that goes on from it. The first known frame of a window stands for one
+    /// picture, as the first of a video does; `picture` gives it by its position in the segment.
+    func preceding(_ window: Windows.Window, picture: (Int) throws -> [Float]) throws -> KnownLatents {
+        let segment = segments[segments.count - 1]
+        let start = segment.count - window.known
+        var known = KnownLatents()
+        for position in 0..<window.known { known.frames[position] = segment[start + position] }
+        if start > 0 { known.frames[0] = try picture(start) }
+        return known
+    }
+
+    /// The beginning of the first segment, for a window that leads to it.
+    func following(_ window: Windows.Window) -> KnownLatents {
+        var known = KnownLatents()
+        for index in 0..<window.known { known.frames[window.new + index] = segments[0][1 + index] }
+        return known
+    }
+
+    /// All frames as one tensor, `[channels, frames, height, width]`, float32 little-endian.
+    var bytes: [UInt8] {
+        let frames = segments.flatMap { $0 }
+        let area = height * width
+        var bytes: [UInt8] = []
+        bytes.reserveCapacity(frames.count * channels * area * 4)
+        for channel in 0..<channels {
+            for frame in frames {
+                frame[channel * area..<(channel + 1) * area].withUnsafeBytes { bytes += $0 }
+            }
+        }
+        return bytes
+    }
+}
+
+/// Pictures of normalised latent frames, one after another, in the memory of one.
+final class VideoDecoder {
+    /// The last picture of the newest latent frames, by their position.
+    private(set) var lastFrames: [Int: Frame] = [:]
+    private var count = 0
+    private let remembered: Int
+    private let statistics: ModelDescription.Latents
+    private let area: Int
+    private let latent: UnsafeMutablePointer<Float>
+    private let stream: DecoderStream
+
+    /// Lives in the arena, until that is rewound.
+    init(_ generator: VideoGenerator, _ shape: LatentShape, _ arena: Arena) throws {
+        statistics = generator.model.description.latents
+        area = shape.height * shape.width
+        remembered = generator.model.description.generation.frames.max
+        latent = try arena.allocate(Float.self, count: shape.frameCount)
+        stream = try generator.model.autoencoder.stream(
+            latentHeight: shape.height, latentWidth: shape.width, compute: generator.compute, arena: arena)
+    }
+
+    func push(_ frame: [Float], receive: (Frame) -> Void) throws {
+        for (index, value) in frame.enumerated() {
+            latent[index] = value * statistics.std[index / area] + statistics.mean[index / area]
+        }
+        var last: Frame?
+        try stream.push(latent) {
+            receive($0)
+            last = $0
+        }
+        lastFrames[count] = last
+        lastFrames[count - remembered] = nil
+        count += 1
+    }
+}
+
+extension Windows {
+    /// How a video of `frames` frames is made, `source` being there already.
+    init(_ frames: Int, after source: VideoRequest.Source?, _ description: ModelDescription) {
+        let factor = description.autoencoder.timeFactor
+        let longest = (description.generation.frames.max - 1) / factor + 1
+        guard let source else {
+            // One latent frame alone is nothing that the model was trained on: an image is the first of a window.
+            self.init(
+                forward: frames == 1 ? longest : (frames - 1) / factor + 1, behind: 0, longest: longest)
+            return
+        }
+        let added = frames - source.frames
+        switch source.direction {
+        case .forward:
+            self.init(forward: added / factor, behind: source.segments.last ?? 0, longest: longest)
+        case .backward:
+            self.init(backward: added, before: source.segments.first ?? 0, longest: longest, timeFactor: factor)
+        }
+    }
+}

@@ -1,0 +1,48 @@
+import Jobs
+
+/// How a video longer than what the model sees at once is made: window after window of latent frames, each of which knows
+/// the last ones of what is there already.
+struct Windows: Equatable {
+    /// Latent frames that a later window knows at least, when there are so many: the first of them is a single picture, the
+    /// others say how it moves.
+    static let overlap = 2
+
+    /// One pass of denoising: `known` latent frames are given, `new` ones made.
+    struct Window: Equatable {
+        var known: Int
+        var new: Int
+        var count: Int { known + new }
+    }
+
+    /// In the order of being made.
+    var windows: [Window]
+
+    /// Behind `present` latent frames, `added` more; `longest` is what the model sees.
+    init(forward added: Int, behind present: Int, longest: Int) {
+        windows = []
+        var (present, left) = (present, added)
+        while left > 0 {
+            let least = min(present, Self.overlap, longest - 1)
+            let new = min(left, longest - least)
+            // As much as fits is known, so that the last window is as long as the others.
+            windows.append(Window(known: min(present, longest - new), new: new))
+            present += new
+            left -= new
+        }
+    }
+
+    /// In front of a segment of `present` latent frames: `added` frames, a multiple of `timeFactor`. Each window makes a
+    /// segment of its own, whose last frame is dropped: the next one's first stands for it.
+    init(backward added: Int, before present: Int, longest: Int, timeFactor: Int) {
+        windows = []
+        var (present, left) = (present, added / timeFactor)
+        while left > 0 {
+            // Latent 0 of a segment stands for one frame alone, so it is none of those in the middle of a window.
+            let least = min(present - 1, Self.overlap, longest - 2)
+            let new = min(left + 1, longest - least)
+            windows.append(Window(known: min(present - 1, longest - new), new: new))
+            present = new
+            left -= new - 1
+        }
+    }
+}
