@@ -85,11 +85,11 @@ def prompt_set(world, count, g, kept_from_training):
 
 def main():
     parser = data.arguments(__doc__)
-    parser.add_argument("--name", default="transformer")
+    parser.add_argument("--name", default="distilled", help="which checkpoint, without --daemon")
     parser.add_argument("--prompts", type=int, default=96)
     parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--steps", type=int, nargs="+", default=[12])
-    parser.add_argument("--guidance", type=float, nargs="+", default=[1.5])
+    parser.add_argument("--steps", type=int, nargs="+", default=[4])
+    parser.add_argument("--guidance", type=float, nargs="+", default=[1.0])
     parser.add_argument("--all", action="store_true", help="also unseen wordings and combinations, given frames")
     parser.add_argument("--daemon", metavar="FOLDER", nargs="?", const="", help="clips by the programs in FOLDER "
                         "(default .build/release) from Models/, instead of by torch from checkpoints")
@@ -118,7 +118,7 @@ def main():
             strange(nano, options, path, jury, labels, asked)
         return
     with Daemon(options.daemon or None, options.models) as daemon:
-        def engine(prompts, seed=0, steps=12, guidance=1.5):
+        def engine(prompts, seed=0, steps=4, guidance=1.0):
             return torch.stack([daemon(prompt, seed=seed * 1000 + i, steps=steps, guidance=guidance)
                                 for i, prompt in enumerate(prompts)])
         everything(engine, options, path, jury, labels, others, asked, rng, rendered)
