@@ -14,6 +14,8 @@ typedef uint32_t u32x16 __attribute__((vector_size(64)));
 
 enum {
     AI_PASS = 24,  // queries that go over a block of keys while it, and their sums, are in the L1 cache
+    AI_PASSES = 4,  // passes that go over near keys while these are in the L2 cache
+    AI_NEAR_BYTES = 192 << 10,
     AI_GROUP = 2 * AI_ROWS,  // queries whose softmax is computed together
     AI_TILE_BYTES = AI_COLUMNS * AI_STEP,
     AI_VECTORS = CK_ATTENTION_I8_BLOCK / 16,
@@ -322,45 +324,71 @@ CK_INLINE void block_group(queries *s, const ck_prepared *p, int32_t dim, int32_
     }
 }
 
+/// Takes `rows` queries from `start` on into the state of a pass.
+static void begin_pass(queries *s, const ck_attention_i8_args *a, int32_t start, int32_t rows, int32_t tall) {
+    const int32_t dim = a->head_dim;
+    for (int32_t r = 0; r < tall; r++) {
+        uint8_t *q = s->q + (size_t)(r * dim);
+        s->scale[r] = 0.0f;
+        if (r < rows) {
+            const float *x = a->q + (size_t)(start + r) * (size_t)a->stride_q;
+            s->scale[r] = quantize_row(x, NULL, dim, (int8_t *)q) * (a->scale * CK_P_UNIT);
+        } else {
+            memset(q, 0, (size_t)dim);
+        }
+        if (AI_UNSIGNED)
+            for (int32_t d = 0; d < dim; d++) q[d] ^= 0x80;
+    }
+    for (int32_t r = 0; r < tall + 16; r++) {
+        s->maximum[r] = CK_ATTENTION_LOWEST;
+        s->total[r] = 0.0f;
+    }
+    memset(s->sum, 0, (size_t)(tall * dim) * sizeof(float));
+}
+
+/// Takes keys begin..<end into the state of a pass.
+static void take_keys(queries *s, const ck_attention_i8_args *a, const ck_prepared *p, int32_t begin, int32_t end,
+                      int32_t tall) {
+    for (; begin < end; begin += CK_ATTENTION_I8_BLOCK) {
+        const int32_t left = a->keys - begin;
+        const int32_t padded = left < CK_ATTENTION_I8_BLOCK ? ck_padded_keys(left) : CK_ATTENTION_I8_BLOCK;
+        for (int32_t first = 0; first < tall; first += AI_GROUP) {
+            if (padded == CK_ATTENTION_I8_BLOCK)
+                block_group(s, p, a->head_dim, begin, CK_ATTENTION_I8_BLOCK, first);
+            else
+                block_group(s, p, a->head_dim, begin, padded, first);
+        }
+    }
+}
+
+static void end_pass(const queries *s, const ck_attention_i8_args *a, const ck_prepared *p, int32_t start, int32_t rows) {
+    const int32_t dim = a->head_dim;
+    for (int32_t r = 0; r < rows; r++) {
+        const float inverse = 1.0f / s->total[r];
+        float *out = a->out + (size_t)(start + r) * (size_t)a->stride_out;
+        for (int32_t d = 0; d < dim; d += 16)
+            store(out + d, s->total[r] == 0.0f ? splat(0.0f) : load(s->sum + r * dim + d) * inverse + load(p->center_v + d));
+    }
+}
+
 void AI_NAME(ck_attention_i8)(const ck_attention_i8_args *a) {
     const ck_prepared p = ck_prepared_at((void *)(uintptr_t)a->prepared, a->keys, a->head_dim);
-    const int32_t dim = a->head_dim;
-    queries s;
-    for (int32_t start = 0; start < a->queries; start += AI_PASS) {
-        const int32_t rows = a->queries - start < AI_PASS ? a->queries - start : AI_PASS;
-        const int32_t tall = (rows + AI_GROUP - 1) / AI_GROUP * AI_GROUP;
-        for (int32_t r = 0; r < tall; r++) {
-            uint8_t *q = s.q + (size_t)(r * dim);
-            s.scale[r] = 0.0f;
-            if (r < rows) {
-                const float *x = a->q + (size_t)(start + r) * (size_t)a->stride_q;
-                s.scale[r] = quantize_row(x, NULL, dim, (int8_t *)q) * (a->scale * CK_P_UNIT);
-            } else {
-                memset(q, 0, (size_t)dim);
+    const int32_t near = AI_NEAR_BYTES / (2 * a->head_dim) / CK_ATTENTION_I8_BLOCK * CK_ATTENTION_I8_BLOCK;
+    queries passes[AI_PASSES];
+    for (int32_t start = 0; start < a->queries; start += AI_PASSES * AI_PASS) {
+        const int32_t left = a->queries - start, count = left < AI_PASSES * AI_PASS ? left : AI_PASSES * AI_PASS;
+        int32_t begin = 0, end;
+        do {
+            end = a->keys - begin < near ? a->keys : begin + near;
+            for (int32_t row = 0; row < count; row += AI_PASS) {
+                queries *s = passes + row / AI_PASS;
+                const int32_t rows = count - row < AI_PASS ? count - row : AI_PASS;
+                const int32_t tall = (rows + AI_GROUP - 1) / AI_GROUP * AI_GROUP;
+                if (begin == 0) begin_pass(s, a, start + row, rows, tall);
+                take_keys(s, a, &p, begin, end, tall);
+                if (end == a->keys) end_pass(s, a, &p, start + row, rows);
             }
-            if (AI_UNSIGNED)
-                for (int32_t d = 0; d < dim; d++) q[d] ^= 0x80;
-        }
-        for (int32_t r = 0; r < tall + 16; r++) {
-            s.maximum[r] = CK_ATTENTION_LOWEST;
-            s.total[r] = 0.0f;
-        }
-        memset(s.sum, 0, (size_t)(tall * dim) * sizeof(float));
-        for (int32_t begin = 0; begin < a->keys; begin += CK_ATTENTION_I8_BLOCK) {
-            const int32_t left = a->keys - begin;
-            const int32_t padded = left < CK_ATTENTION_I8_BLOCK ? ck_padded_keys(left) : CK_ATTENTION_I8_BLOCK;
-            for (int32_t first = 0; first < tall; first += AI_GROUP) {
-                if (padded == CK_ATTENTION_I8_BLOCK)
-                    block_group(&s, &p, dim, begin, CK_ATTENTION_I8_BLOCK, first);
-                else
-                    block_group(&s, &p, dim, begin, padded, first);
-            }
-        }
-        for (int32_t r = 0; r < rows; r++) {
-            const float inverse = 1.0f / s.total[r];
-            float *out = a->out + (size_t)(start + r) * (size_t)a->stride_out;
-            for (int32_t d = 0; d < dim; d += 16)
-                store(out + d, s.total[r] == 0.0f ? splat(0.0f) : load(s.sum + r * dim + d) * inverse + load(p.center_v + d));
-        }
+            begin = end;
+        } while (end < a->keys);
     }
 }

@@ -222,62 +222,81 @@ CK_INLINE void tile(const int8_t *x, const int8_t *w, size_t group, int32_t bloc
         } \
     }
 
-/// Outputs c..<c + n of `rows` rows: exact sums to float32.
+/// What is done to finished sums besides scaling them.
+typedef struct li_finish {
+    int bias, residual, gate;
+    ck_activation activation;
+} li_finish;
+
+/// Outputs c..<c + n of `rows` rows, n <= 16: exact sums to float32. Whatever `how` says is known to the compiler, and
+/// nothing is loaded again for each row.
 CK_INLINE void finish_vector(const ck_linear_i8_args *a, const int32_t *sums, int32_t rows, int32_t row, int32_t c,
-                             int32_t n, const int first, const int last, const ck_activation activation) {
+                             int32_t n, const int first, const int last, const li_finish how) {
     const ck_matrix_i8 *w = a->w;
-    int32_t *partial = a->partial != NULL ? a->partial : (int32_t *)(void *)a->y;
-    const size_t stride_partial = a->partial != NULL ? a->stride_partial : a->stride_y;
     // The matrix's rows end on a multiple of 8: that many can be read.
     const int32_t readable = n > 8 ? 16 : 8;
-    const f32x16 scale = load_first(w->scale + c, readable);
-    const f32x16 bias = w->bias != NULL ? load_first(w->bias + c, readable) : splat(0.0f);
+    const size_t stride_partial = a->partial != NULL ? a->stride_partial : a->stride_y;
+    const size_t stride_y = a->stride_y, stride_residual = a->stride_residual, at = (size_t)row;
+    // Unfinished sums lie in memory as they are; moved as vectors, whose bits stay.
+    float *part = (float *)(void *)(a->partial != NULL ? a->partial : (int32_t *)(void *)a->y) + at * stride_partial + c;
+    float *y = a->y + at * stride_y + c;
+    const float *residual = how.residual ? a->residual + at * stride_residual + c : NULL;
+    const float *scale_x = a->scale_x + row;
+    const f32x16 scale = last ? load_first(w->scale + c, readable) : splat(0.0f);
+    const f32x16 bias = last && how.bias ? load_first(w->bias + c, readable) : splat(0.0f);
     for (int32_t r = 0; r < rows; r++) {
-        const size_t at = (size_t)(row + r);
         i32x16 sum;
         memcpy(&sum, sums + r * LI_OUTS, sizeof sum);
-        // Unfinished sums lie in memory as they are; moved as vectors, whose bits stay.
-        float *part = (float *)(void *)(partial + at * stride_partial + (size_t)c);
-        if (!first) sum = sum + as_int(load_first(part, n));
+        if (!first) sum = sum + as_int(load_first(part + (size_t)r * stride_partial, n));
         if (!last) {
-            store_first(part, as_float(sum), n);
+            store_first(part + (size_t)r * stride_partial, as_float(sum), n);
             continue;
         }
-        f32x16 v = __builtin_convertvector(sum, f32x16) * (a->scale_x[at] * scale);
-        if (w->bias != NULL) v = v + bias;
-        v = activation16(v, activation);
-        if (a->residual != NULL) {
-            const float *gate = row_vector(a->gate, row + r);
-            if (gate != NULL) v = v * load_first(gate + c, n);
-            v = load_first(a->residual + at * a->stride_residual + (size_t)c, n) + v;
+        f32x16 v = __builtin_convertvector(sum, f32x16) * (scale_x[r] * scale);
+        if (how.bias) v = v + bias;
+        v = activation16(v, how.activation);
+        if (how.residual) {
+            if (how.gate) v = v * load_first(row_vector(a->gate, row + r) + c, n);
+            v = load_first(residual + (size_t)r * stride_residual, n) + v;
         }
-        store_first(a->y + at * a->stride_y + (size_t)c, v, n);
+        store_first(y + (size_t)r * stride_y, v, n);
     }
 }
 
 CK_INLINE void finish_all(const ck_linear_i8_args *a, const int32_t *sums, int32_t rows, int32_t row, int32_t o,
-                          int32_t end, const int first, const int last, const ck_activation activation) {
+                          int32_t end, const int first, const int last, const li_finish how) {
     int32_t c = o;
-    for (; c + 16 <= end; c += 16) finish_vector(a, sums + (c - o), rows, row, c, 16, first, last, activation);
-    if (c < end) finish_vector(a, sums + (c - o), rows, row, c, end - c, first, last, activation);
+    for (; c + 16 <= end; c += 16) finish_vector(a, sums + (c - o), rows, row, c, 16, first, last, how);
+    if (c < end) finish_vector(a, sums + (c - o), rows, row, c, end - c, first, last, how);
+}
+
+/// The last part of a sum.
+CK_INLINE void finish_last(const ck_linear_i8_args *a, const int32_t *sums, int32_t rows, int32_t row, int32_t o,
+                           int32_t end, const int first) {
+    const int bias = a->w->bias != NULL, residual = a->residual != NULL, gate = a->gate.base != NULL;
+    const ck_activation activation = a->activation;
+    // What transformers ask for; the rest decides as it goes.
+    if (bias && !residual && activation == CK_ACTIVATION_NONE)
+        finish_all(a, sums, rows, row, o, end, first, 1, (li_finish){1, 0, 0, CK_ACTIVATION_NONE});
+    else if (bias && !residual && activation == CK_ACTIVATION_GELU_TANH)
+        finish_all(a, sums, rows, row, o, end, first, 1, (li_finish){1, 0, 0, CK_ACTIVATION_GELU_TANH});
+    else if (bias && residual && gate && activation == CK_ACTIVATION_NONE)
+        finish_all(a, sums, rows, row, o, end, first, 1, (li_finish){1, 1, 1, CK_ACTIVATION_NONE});
+    else
+        finish_all(a, sums, rows, row, o, end, first, 1, (li_finish){bias, residual, gate, activation});
 }
 
 static void finish(const ck_linear_i8_args *a, const int32_t *sums, int32_t rows, int32_t row, int32_t o, int32_t end,
                    int first, int last) {
-    if (first && last) {
-        if (a->activation == CK_ACTIVATION_NONE)
-            finish_all(a, sums, rows, row, o, end, 1, 1, CK_ACTIVATION_NONE);
-        else if (a->activation == CK_ACTIVATION_GELU_TANH)
-            finish_all(a, sums, rows, row, o, end, 1, 1, CK_ACTIVATION_GELU_TANH);
-        else
-            finish_all(a, sums, rows, row, o, end, 1, 1, a->activation);
-    } else if (last) {
-        finish_all(a, sums, rows, row, o, end, 0, 1, a->activation);
-    } else if (first) {
-        finish_all(a, sums, rows, row, o, end, 1, 0, CK_ACTIVATION_NONE);
-    } else {
-        finish_all(a, sums, rows, row, o, end, 0, 0, CK_ACTIVATION_NONE);
-    }
+    const li_finish nothing = {0, 0, 0, CK_ACTIVATION_NONE};
+    if (first && last)
+        finish_last(a, sums, rows, row, o, end, 1);
+    else if (last)
+        finish_last(a, sums, rows, row, o, end, 0);
+    else if (first)
+        finish_all(a, sums, rows, row, o, end, 1, 0, nothing);
+    else
+        finish_all(a, sums, rows, row, o, end, 0, 0, nothing);
 }
 
 typedef void li_tile(const int8_t *x, const int8_t *w, size_t group, int32_t blocks, const int32_t *weight_sum,

@@ -71,7 +71,8 @@ extension Compute {
         let (strideQ, strideOut) = (strideQ ?? heads * headDim, strideOut ?? heads * headDim)
         let scale = scale ?? 1 / Float(headDim).squareRoot()
         let block = Self.quantizedQueryBlock(
-            queries: queries, keys: keys.count, heads: heads, headDim: headDim, threads: pool.threads)
+            queries: queries, keys: keys.count, heads: heads, headDim: headDim, threads: pool.threads,
+            products: kernels.level == CK_LEVEL_REFERENCE ? Self.largestChunk : Tiles.callProducts)
         let blocks = (queries + block - 1) / block
         parallel(chunks: heads * blocks) { chunk in
             let (first, head) = (chunk % blocks * block, chunk / blocks)
@@ -84,10 +85,13 @@ extension Compute {
         }
     }
 
-    /// Queries of one int8 chunk: like `queryBlock`, in whole passes of the kernels, 24 queries each.
-    static func quantizedQueryBlock(queries: Int, keys: Int, heads: Int, headDim: Int, threads: Int) -> Int {
+    /// Queries of one int8 chunk, in whole passes of the kernels, 24 queries each: four passes share the keys that are in
+    /// the L2 cache, which many keys need. At most `products` of them, if that leaves a pass.
+    static func quantizedQueryBlock(
+        queries: Int, keys: Int, heads: Int, headDim: Int, threads: Int, products: Int
+    ) -> Int {
         var block = 96
-        while block > 24 && block * keys * headDim * 2 > largestChunk { block /= 2 }
+        while block > 24 && block * keys * headDim * 2 > products { block /= 2 }
         while block > 24 && threads > 1 && heads * ((queries + block - 1) / block) < 4 * threads { block /= 2 }
         return block
     }

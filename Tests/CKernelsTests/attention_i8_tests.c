@@ -230,6 +230,9 @@ void test_attention_i8(test *t) {
             }
         compared(t, &r, 6, 128, 256, NO_BIAS, SATURATED, 1000.0f, 0, at_end);
         compared(t, &r, 0, 20, 64, NO_BIAS, PLAIN, 1.0f, 0, at_end);
+        // More keys than L2 holds, more queries than share them.
+        compared(t, &r, 101, 1601, 128, SOME_BIAS, PLAIN, 8.0f, 0, at_end);
+        compared(t, &r, 25, 500, 256, MASKED, PLAIN, 8.0f, 0, at_end);
     }
     collapsed(t);
     accurate(t);

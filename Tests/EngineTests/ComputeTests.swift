@@ -353,9 +353,11 @@ import Testing
             for headDim in [16, 128, 256] {
                 let block = Compute.queryBlock(queries: 32_760, keys: keys, heads: 12, headDim: headDim, threads: 4)
                 #expect(block >= 8 && (block == 8 || block * keys * headDim * 2 <= Compute.largestChunk))
-                let int8 = Compute.quantizedQueryBlock(
-                    queries: 32_760, keys: keys, heads: 12, headDim: headDim, threads: 4)
-                #expect(int8 % 24 == 0 && (int8 == 24 || int8 * keys * headDim * 2 <= Compute.largestChunk))
+                for products in [Compute.largestChunk, Tiles.callProducts] {
+                    let int8 = Compute.quantizedQueryBlock(
+                        queries: 32_760, keys: keys, heads: 12, headDim: headDim, threads: 4, products: products)
+                    #expect(int8 % 24 == 0 && (int8 == 24 || int8 * keys * headDim * 2 <= products))
+                }
             }
         }
     }

@@ -89,6 +89,26 @@ static int64_t run_attention_f32(const ck_kernels *k, const int32_t *n) {
     return 2 * (int64_t)queries * keys * width;
 }
 
+static int64_t run_attention_i8(const ck_kernels *k, const int32_t *n) {
+    const int32_t queries = n[0], keys = n[1], width = n[2];
+    const size_t bytes = rounded((int32_t)ck_attention_i8_bytes(keys, width), 64);
+    void *prepared = aligned_alloc(64, bytes);
+    if (prepared == NULL) exit(2);
+    const ck_attention_i8_keys from = {
+        .k = floats((size_t)keys * (size_t)width), .v = floats((size_t)keys * (size_t)width), .prepared = prepared,
+        .keys = keys, .head_dim = width, .stride_k = width, .stride_v = width};
+    const ck_attention_i8_args a = {
+        .q = floats((size_t)queries * (size_t)width), .out = floats((size_t)queries * (size_t)width),
+        .prepared = prepared, .queries = queries, .keys = keys, .head_dim = width, .stride_q = width,
+        .stride_out = width, .scale = 0.125f};
+    k->attention_i8_center(&from);
+    k->attention_i8_pack(&from, 0, (keys + CK_ATTENTION_I8_BLOCK - 1) / CK_ATTENTION_I8_BLOCK);
+    count_begin();
+    k->attention_i8(&a);
+    count_end();
+    return 2 * (int64_t)queries * keys * width;
+}
+
 static int64_t run_convolution_f32(const ck_kernels *k, const int32_t *n) {
     const int32_t side = n[0], in = n[1], out = n[2], in2 = n[3], kernel = n[4];
     const size_t pixels = (size_t)side * (size_t)side, padded = rounded(out, 16);
@@ -157,6 +177,7 @@ static const struct {
     {"quantize_panels", 2, run_quantize_panels},
     {"linear_f32", 3, run_linear_f32},
     {"attention_f32", 3, run_attention_f32},
+    {"attention_i8", 3, run_attention_i8},
     {"convolution_f32", 5, run_convolution_f32},
     {"convolution_i8", 6, run_convolution_i8},
     {"layer_norm", 2, run_layer_norm},
