@@ -3,11 +3,13 @@
 openai_client.py SOCKET: prints one JSON object.
 """
 import asyncio
+import base64
 import json
 import sys
 import warnings
 
 import openai
+from pictures import png
 
 try:  # 3.x
     import httpx2 as httpx
@@ -43,7 +45,21 @@ def synchronous():
     except openai.NotFoundError as error:
         refused["id"] = [error.status_code, error.code, type(error).__name__]
     models = [model.id for model in client.models.list()]
-    return {"status": made.status, "keys": sorted(found.to_dict()), "seconds": found.seconds, "pictures": pictures,
+    small = {**WANTED, "seconds": "1"}
+    begun = client.videos.create(**small, input_reference=("ball.png", png(64, 64, lambda x, y: (3 * x, 99, 3 * y)),
+                                                           "image/png"), extra_body={"steps": 1})
+    remixed = client.videos.remix(made.id, prompt="a cat bouncing on the grass")
+    longer = client.post("/videos/extensions", cast_to=object, body={
+        "video": {"id": made.id}, "prompt": "a frog bouncing on the grass", "seconds": "1"})
+    image = client.images.generate(prompt="a frog in the snow", extra_body={"steps": 1}).data[0].b64_json
+    stream = client.images.generate(prompt="a frog", stream=True, partial_images=2, extra_body={"steps": 3})
+    variations = {"begun": client.videos.poll(begun.id).status, "remixed": client.videos.poll(remixed.id).status,
+                  "of": remixed.remixed_from_video_id, "longer": client.videos.poll(longer["id"]).seconds,
+                  "image": base64.b64decode(image)[:4].hex(), "stream": [event.type for event in stream]}
+    for video in client.videos.list():
+        if video.id != made.id:
+            client.videos.delete(video.id)
+    return {"variations": variations, "status": made.status, "keys": sorted(found.to_dict()), "seconds": found.seconds, "pictures": pictures,
             "listed": listed, "others": others, "id": made.id, "refused": refused, "models": models}
 
 

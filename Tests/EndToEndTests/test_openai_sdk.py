@@ -30,6 +30,9 @@ def test_the_official_sdk(daemon, major):
 
     sync = said["sync"]
     assert sync["status"] == "completed" and sync["models"] == ["nano"]
+    assert sync["variations"] == {
+        "begun": "completed", "remixed": "completed", "of": sync["id"], "longer": "3.125", "image": "89504e47",
+        "stream": ["image_generation.partial_image"] * 2 + ["image_generation.completed"]}
     assert float(sync["seconds"]) == 17 / 8
     assert {"id", "object", "model", "status", "progress", "created_at", "completed_at", "expires_at", "prompt", "size",
             "seconds", "remixed_from_video_id", "error", "seed", "frames_sha256"} <= set(sync["keys"])

@@ -4,7 +4,7 @@ import json
 
 import pytest
 from conftest import UnixHTTP, cli
-from pictures import luma_frames
+from pictures import luma_frames, multipart
 
 
 def made(daemon, path, expect=200, **fields):
@@ -110,7 +110,11 @@ def test_extensions_are_refused_by_name(daemon):
             ({"video": waits, "prompt": "a"}, 409, None)):
         error = made(daemon, "/v1/videos/extensions", status, **fields)
         assert error["param"] == param, error
-    assert made(daemon, "/v1/videos/extensions", video=still, prompt="a frog", steps=2)["frames"] > 1
+    # A form says it in brackets, as the SDK does.
+    kind, body = multipart(**{"video[id]": still, "prompt": "a frog", "steps": 2, "seconds": 1})
+    status, _, data = daemon.request("POST", "/v1/videos/extensions", body, {"Content-Type": kind})
+    assert status == 200, data
+    assert daemon.finish(json.loads(data)["id"])["frames"] == 9
 
 
 def test_a_video_longer_than_a_window(daemon):
