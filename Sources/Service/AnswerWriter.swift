@@ -99,7 +99,12 @@ struct StreamWriter: Sendable {
     func pause(until deadline: NIODeadline) async throws {
         try Task.checkCancellation()
         guard deadline > .now() else { return }
-        try await answer.channel.eventLoop.scheduleTask(deadline: deadline) {}.futureResult.get()
+        let wait = answer.channel.eventLoop.scheduleTask(deadline: deadline) {}
+        try await withTaskCancellationHandler {
+            try await wait.futureResult.get()
+        } onCancel: {
+            wait.cancel()
+        }
         try Task.checkCancellation()
     }
 
