@@ -41,7 +41,7 @@ on() {
 # emulated CPU: sets the caller's `emulator` to the command in front of a program. A CPU may have a page size: cortex-a76/16384.
 emulated() {
     emulator=("$tools/lib64/ld-linux-x86-64.so.2" --library-path "$tools/usr/lib/x86_64-linux-gnu" "$tools/usr/bin/qemu-aarch64"
-        -cpu "${1%/*}" -L "$sysroot" -E LD_LIBRARY_PATH=/usr/libexec/swift/lib/swift/linux -E FILOSCOPE_EMULATED=1)
+        -cpu "${1%/*}" -L "$sysroot" -E LD_LIBRARY_PATH=/usr/libexec/swift/lib/swift/linux -E FILOSCOPE_EMULATED=1 -E FILOSCOPE_SLOW=1)
     case $1 in */*) emulator+=(-p "${1#*/}") ;; esac
 }
 

@@ -34,7 +34,7 @@ units() {
 
 sanitized() { # SANITIZER FILTER
     # What XCTest leaks at its own start is not ours.
-    LSAN_OPTIONS="suppressions=$PWD/Tests/lsan.suppressions" \
+    FILOSCOPE_SLOW=1 LSAN_OPTIONS="suppressions=$PWD/Tests/lsan.suppressions" \
         swift test --sanitize="$1" --scratch-path ".build-$1" --filter "$2"
 }
 

@@ -85,7 +85,8 @@ struct StreamWriter: Sendable {
             guard repetition.value.task == nil, answer.channel.isActive else { return }
             repetition.value.task = answer.channel.eventLoop.scheduleRepeatedTask(
                 initialDelay: interval, delay: interval
-            ) { _ in
+            ) { task in
+                guard answer.channel.isActive else { return task.cancel() }
                 // For a client that doesn't read one sign of life is enough.
                 guard answer.channel.isWritable, !repetition.value.isWriting else { return }
                 repetition.value.isWriting = true
@@ -109,6 +110,8 @@ struct StreamWriter: Sendable {
     }
 
     fileprivate func endRepeating() {
+        // A loop that has shut down takes nothing any more; the repetition has ended with its channel.
+        guard answer.channel.isActive else { return }
         let repetition = repetition
         answer.channel.eventLoop.execute {
             repetition.value.task?.cancel()

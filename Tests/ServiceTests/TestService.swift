@@ -146,8 +146,8 @@ struct TestService {
         return line.flatMap { Int($0.dropFirst(19)) } ?? -1
     }
 
-    /// What times are multiplied by: an emulated CPU is several times slower than any board.
-    static let patience = getenv("FILOSCOPE_EMULATED") == nil ? 1 : 4
+    /// What times are multiplied by: an emulated CPU is several times slower than any board, and so is a sanitized program.
+    static let patience = getenv("FILOSCOPE_SLOW") == nil ? 1 : 4
 
     /// Waits for `condition`, at most five seconds.
     func settles(_ condition: () throws -> Bool) rethrows -> Bool {
