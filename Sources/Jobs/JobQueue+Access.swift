@@ -133,11 +133,12 @@ extension JobQueue {
         return newest.flatMap { id in (try? latestFrame(id, peer: peer)).map { (id, $0) } }
     }
 
-    /// The job of `peer` that runs, or the next one to, other than `id`; `nil` when the task is cancelled or the queue stops.
+    /// The job of `peer` that started last, or the next one to, other than `id`; `nil` when the task is cancelled or the queue
+    /// stops.
     public func nextRunning(after id: String?, peer: Peer) async -> (id: String, frames: LatestFrame)? {
         while !stopping, !Task.isCancelled {
-            if let job = running?.job, job.id != id, peer.isAdministrator || job.owner == peer.uid {
-                return (job.id, latestSlot(of: job))
+            if let newest = lastStarted, newest != id, let frames = try? latestFrame(newest, peer: peer) {
+                return (newest, frames)
             }
             await nextStart()
         }

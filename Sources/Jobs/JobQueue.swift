@@ -37,6 +37,8 @@ public actor JobQueue {
     private(set) var stopping = false
     var startWaiters: [UInt64: CheckedContinuation<Void, Never>] = [:]
     var startWaiterCount: UInt64 = 0
+    /// Who follows all jobs may come when it has ended already.
+    var lastStarted: String?
     private var endings: [String: [CheckedContinuation<Void, Never>]] = [:]
     private var ages: [String: Int64]
     private var agedAt: Double
@@ -217,6 +219,7 @@ public actor JobQueue {
     private func begin(_ job: Job, on thread: ComputeThread) {
         let run = Run(job: job, events: events(of: job), latest: latestSlot(of: job), encode: encodeFrame)
         running = run
+        lastStarted = job.id
         wakeStartWaiters()
         let (generator, encode, store, limits) = (generator, encodeFrame, store, limits)
         log(JobLogEvent(.info, "started", job: job))

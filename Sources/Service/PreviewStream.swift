@@ -55,6 +55,6 @@ struct PreviewStream {
 
     /// Sends the last part once more: browsers show a part only when the next begins.
     func repeatLast() async throws {
-        if let lastPart { try await writer.write(lastPart) }
+        if let lastPart { try await writer.write(lastPart, repeatedEvery: Self.keepAlive) }
     }
 }

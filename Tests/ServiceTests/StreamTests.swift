@@ -161,9 +161,10 @@ import Testing
             var seen: [UInt8] = []
             for seed in 1...3 {
                 let id = try service.connect().post("{\"prompt\":\"a\",\"seed\":\(seed)}").string("id")
+                // What a stream on a slow machine shows of a short job is its end.
+                let before = values("X-Step", seen).filter { $0 == "4" }.count
                 #expect(try service.finish(id))
-                // The end of each job: its last frame, twice.
-                while values("X-Step", seen).filter({ $0 == "4" }).count < 2 * seed { seen += try client.more() }
+                while values("X-Step", seen).filter({ $0 == "4" }).count <= before { seen += try client.more() }
             }
             client.hangUp()
             #expect(service.settles { (try? service.streams().isEmpty) == true })
