@@ -72,7 +72,7 @@ def test_a_prompt_is_typed_and_the_video_plays(kiosk, browser):
     browser.open(kiosk)
     browser.wait("!document.getElementById('words').hidden")
     assert browser.evaluate("document.title") == "Flip-book"
-    assert browser.evaluate("document.activeElement.id") == "prompt"
+    browser.wait("document.activeElement.id === 'prompt'")
     browser.evaluate(WATCH)
     browser.type("a penguin moving right in the ocean")
     browser.press("Enter", 13)
