@@ -6,9 +6,9 @@ const [prompt, folder] = process.argv.slice(2);
 const socketPath = process.env.FILOSCOPE_SOCKET ?? "/run/filoscope/filoscope.sock";
 
 /** The answer's body in chunks; throws what the daemon says is wrong. */
-async function* ask(path, method = "GET", body = undefined) {
+async function* ask(path, method = "GET", body = undefined, headers = {}) {
   const answer = await new Promise((resolve, reject) => {
-    const headers = body ? { "Content-Type": "application/json" } : {};
+    if (body) headers["Content-Type"] = "application/json";
     request({ socketPath, path, method, headers }, resolve).on("error", reject).end(body && JSON.stringify(body));
   });
   if (answer.statusCode >= 400) throw new Error(JSON.parse(await whole(answer)).detail);
@@ -23,7 +23,8 @@ async function whole(chunks) {
 
 const { id } = JSON.parse(await whole(ask("/v1/videos", "POST", { prompt })));
 let text = "";
-for await (const chunk of ask(`/v1/videos/${id}/events`)) {
+// From the first event on, however late this asks.
+for await (const chunk of ask(`/v1/videos/${id}/events`, "GET", undefined, { "Last-Event-ID": "0" })) {
   text += chunk;
   const events = text.split("\n\n");
   text = events.pop();

@@ -70,6 +70,7 @@ final class EventLog: Sendable {
     }
 
     var watchers: Int { state.withLock { $0.watchers } }
+    var keptPreviewBytes: Int { state.withLock { $0.previewBytes } }
 
     /// Gives `event` the next id and hands it to everyone. The last one has the same id whenever it is asked for.
     func append(_ event: JobEvent) {
@@ -114,7 +115,8 @@ final class EventLog: Sendable {
     }
 
     /// - Parameters:
-    ///   - last: what the client has seen already; an id of another life of the job counts as nothing seen.
+    ///   - last: what the client has seen already, 0 for nothing: then it gets all that is kept. An id of another life of the job
+    ///     counts as `nil`.
     ///   - present: the state to begin with when `last` is of no use.
     ///   - limit: of watchers; `nil` is returned beyond it.
     func watch(after last: UInt64?, present: JobEvent, limit: Int) -> JobWatch? {
@@ -127,6 +129,10 @@ final class EventLog: Sendable {
                 state.newest = terminalID
             }
             present.id = state.newest
+            if last == 0 {
+                // All that is kept; there is nothing of a job that has not begun, or ended long ago.
+                return Place(log: self, seen: state.events.isEmpty ? state.newest : 0, first: state.events.isEmpty ? present : nil)
+            }
             if let last, last <= state.newest, last >= state.dropped {
                 // A job that is done leaves no list, only its end.
                 let end = present.isTerminal && last < terminalID && state.events.isEmpty

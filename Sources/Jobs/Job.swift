@@ -102,6 +102,8 @@ public struct JobLimits: Sendable, Equatable {
     public var eventBacklog = 512
     /// Bytes of previews among these; the newest is kept whatever its size.
     public var previewBacklogBytes = 4 << 20
+    /// Ended jobs whose events are kept for late clients, within the same bytes together.
+    public var endedLogs = 8
     /// Clients that may watch one job.
     public var subscribers = 256
 

@@ -94,7 +94,8 @@ extension JobQueue {
 
     /// What happens to a job, its present state first.
     ///
-    /// - Parameter after: the last event the client has seen.
+    /// - Parameter after: the last event the client has seen; 0 gives all that is kept, previews included, even of a job that
+    ///   has just ended.
     public func watch(_ id: String, peer: Peer, after lastEventID: UInt64?) throws(JobError) -> JobWatch {
         let job = try find(id, peer)
         let log = events(of: job)
@@ -106,7 +107,7 @@ extension JobQueue {
             }
         let watch = log.watch(
             after: lastEventID, present: event(for: view(job).job, kind), limit: limits.subscribers)
-        if job.isFinished { logs[id] = nil }
+        if job.isFinished, !endedLogs.contains(id) { logs[id] = nil }
         guard let watch else { throw .quotaExceeded(retryAfter: 5) }
         return watch
     }
@@ -186,6 +187,19 @@ extension JobQueue {
             previewBytes: limits.previewBacklogBytes)
         logs[job.id] = log
         return log
+    }
+
+    /// Keeps the events of the jobs that ended last, since a short job may be over before its client asks for them.
+    func keepLog(of ended: String) {
+        endedLogs.removeAll { $0 == ended }
+        endedLogs.append(ended)
+        var bytes = 0
+        let fitting = endedLogs.reversed().prefix { id in
+            bytes += logs[id]?.keptPreviewBytes ?? 0
+            return bytes <= limits.previewBacklogBytes
+        }.prefix(limits.endedLogs)
+        for id in endedLogs.dropLast(fitting.count) { logs[id] = nil }
+        endedLogs = Array(endedLogs.suffix(fitting.count))
     }
 
     func latestSlot(of job: Job) -> LatestFrame {

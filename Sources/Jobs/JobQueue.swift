@@ -26,6 +26,8 @@ public actor JobQueue {
     var waiting: [String] = []
     var running: Run?
     var logs: [String: EventLog] = [:]
+    /// Jobs that have ended and whose events are kept for late clients, the oldest first.
+    var endedLogs: [String] = []
     var latest: [String: LatestFrame] = [:]
     var storeBytes: Int64 = 0
     var totals = JobStatistics()
@@ -302,7 +304,7 @@ public actor JobQueue {
         events(of: job).append(event(for: job, kind))
         // Watchers hold what they need; the store answers everybody after them.
         latest[job.id] = nil
-        logs[job.id] = nil
+        keepLog(of: job.id)
         let words = job.error.map { "failed: \($0.message)" } ?? "completed"
         log(JobLogEvent(job.error == nil ? .info : .warning, words, job: job))
         makeRoom()
@@ -352,6 +354,7 @@ public actor JobQueue {
         waiting.removeAll { $0 == id }
         latest.removeValue(forKey: id)?.end()
         logs.removeValue(forKey: id)?.close()
+        endedLogs.removeAll { $0 == id }
     }
 
     // MARK: Retention

@@ -14,7 +14,8 @@ struct Following {
 
     func follow(_ id: String) throws -> Video {
         let bar = ProgressBar(shown: !quiet)
-        var last: String?
+        // A short video may be made before this asks, and every preview is wanted.
+        var last = previewDirectory.map { _ in "0" }
         var failures = 0
         while true {
             do {

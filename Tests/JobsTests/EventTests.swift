@@ -82,17 +82,53 @@ import Video
             #expect(rest.map(name) == names)
         }
         try await queue.finished(id)
-        // Whoever has seen the end gets nothing twice; whoever has not, and ids from nowhere, get the end.
-        var end: [JobEvent] = []
-        for await event in try await queue.watch(id, peer: alice, after: whole.last?.id).events { end.append(event) }
-        #expect(end.map(name) == ["completed"])
-        for await event in try await queue.watch(id, peer: alice, after: end[0].id).events { Issue.record("\(event)") }
-        for nonsense in [0, 1, UInt64.max] {
-            var events: [JobEvent] = []
-            for await event in try await queue.watch(id, peer: alice, after: nonsense).events { events.append(event) }
-            #expect(events.map(name) == ["completed"], "\(nonsense)")
+        // The end is told once; whoever has not seen all of it, or begins anew, gets what is missing; ids from nowhere the end.
+        let ending = ["progress 3", "preview 3 of frame 0", "completed"]
+        let missed = try await events(of: id, after: whole.last?.id, queue)
+        #expect(missed.map(name) == ending)
+        #expect(try await events(of: id, after: missed.last?.id, queue).isEmpty)
+        #expect(try await events(of: id, after: 0, queue).map(name) == whole.dropFirst().map(name) + ending)
+        for nonsense in [1, UInt64.max] {
+            #expect(try await events(of: id, after: nonsense, queue).map(name) == ["completed"], "\(nonsense)")
         }
         await queue.stop()
+    }
+
+    @Test func eventsOfTheJobsThatEndedLastAreKept() async throws {
+        let harness = Harness()
+        var limits = Harness.limits
+        limits.endedLogs = 2
+        let generator = FakeGenerator(allowed: 0)
+        let queue = try await harness.open(generator, limits: limits)
+        // One that has not begun has only its state.
+        let first = try await queue.ask(1, steps: 2)
+        var begun = try await queue.watch(first, peer: alice, after: 0).events.makeAsyncIterator()
+        #expect(await begun.next()?.step == 0)
+        generator.release()
+        let ids = [first, try await queue.ask(2, steps: 2), try await queue.ask(3, steps: 2)]
+        for id in ids { try await queue.finished(id) }
+        let all = ["progress 1", "preview 1 of frame 1", "progress 2", "preview 2 of frame 2", "completed"]
+        for (id, kept) in zip(ids, [["completed"], all, all]) {
+            #expect(try await events(of: id, after: 0, queue).map(name) == kept)
+        }
+        try await queue.delete(ids[2], peer: alice)
+        #expect(try await events(of: ids[1], after: 0, queue).map(name) == all)
+        await queue.stop()
+
+        // Previews count together.
+        limits.previewBacklogBytes = 1
+        let small = Harness()
+        let next = try await small.open(FakeGenerator(), limits: limits)
+        let id = try await next.ask(1, steps: 2)
+        try await next.finished(id)
+        #expect(try await events(of: id, after: 0, next).map(name) == ["completed"])
+        await next.stop()
+    }
+
+    private func events(of id: String, after: UInt64?, _ queue: JobQueue) async throws -> [JobEvent] {
+        var events: [JobEvent] = []
+        for await event in try await queue.watch(id, peer: alice, after: after).events { events.append(event) }
+        return events
     }
 
     @Test func idsGrowAcrossStarts() async throws {
