@@ -131,7 +131,8 @@ final class EventLog: Sendable {
             present.id = state.newest
             if last == 0 {
                 // All that is kept; there is nothing of a job that has not begun, or ended long ago.
-                return Place(log: self, seen: state.events.isEmpty ? state.newest : 0, first: state.events.isEmpty ? present : nil)
+                let nothing = state.events.isEmpty
+                return Place(log: self, seen: nothing ? state.newest : 0, first: nothing ? present : nil)
             }
             if let last, last <= state.newest, last >= state.dropped {
                 // A job that is done leaves no list, only its end.
