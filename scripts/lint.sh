@@ -34,5 +34,13 @@ if grep -rnE '\bMutex[<(]' --include='*.swift' Sources Tests; then
     echo "error: use Threads' Locked instead of Synchronization.Mutex"
     failed=1
 fi
+# A second test of one name takes the place of the first, which then never runs.
+for file in Tests/*/test_*.py Quantization/tests/test_*.py; do
+    twice=$(grep -oE '^(async )?def test_\w+' "$file" | sort | uniq -d)
+    if [ -n "$twice" ]; then
+        echo "error: $file has two of: $twice"
+        failed=1
+    fi
+done
 [ "$failed" -eq 0 ] && echo "lint: clean"
 exit "$failed"
