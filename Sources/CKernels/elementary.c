@@ -18,13 +18,8 @@ static float with_sign_of(float x, float sign) {
     return float_of((bits_of(x) & 0x7fffffffu) | (bits_of(sign) & 0x80000000u));
 }
 
-// Within 1.1 ulp. 0 where the result would be subnormal.
-float ck_exp(float x) {
-    float c = x > CK_EXP_MIN ? x : CK_EXP_MIN;
-    c = c < CK_EXP_MAX ? c : CK_EXP_MAX;
-    float t = c * CK_LOG2E + CK_MAGIC;
-    float nf = t - CK_MAGIC;
-    int32_t n = (int32_t)(bits_of(t) - CK_MAGIC_BITS);
+// exp(c - nf ln 2), |c - nf ln 2| <= ln 2 / 2.
+static float exp_near_zero(float c, float nf) {
     float r = c - nf * CK_LN2_HIGH;
     r = r - nf * CK_LN2_LOW;
     float p = CK_EXP_7;
@@ -33,7 +28,17 @@ float ck_exp(float x) {
     p = p * r + CK_EXP_4;
     p = p * r + CK_EXP_3;
     p = p * r + CK_EXP_2;
-    p = (p * (r * r) + r) + 1.0f;
+    return (p * (r * r) + r) + 1.0f;
+}
+
+// Within 1.1 ulp. 0 where the result would be subnormal.
+float ck_exp(float x) {
+    float c = x > CK_EXP_MIN ? x : CK_EXP_MIN;
+    c = c < CK_EXP_MAX ? c : CK_EXP_MAX;
+    float t = c * CK_LOG2E + CK_MAGIC;
+    float nf = t - CK_MAGIC;
+    int32_t n = (int32_t)(bits_of(t) - CK_MAGIC_BITS);
+    float p = exp_near_zero(c, nf);
     // In two steps: 2^128 is no float.
     int32_t half = n >> 1;
     p = p * float_of((uint32_t)(half + 127) << 23) * float_of((uint32_t)(n - half + 127) << 23);
@@ -84,15 +89,7 @@ static float one_plus_exp(float x) {
     c = c < CK_EXP_INFINITE ? c : CK_EXP_INFINITE;
     float t = c * CK_LOG2E + CK_MAGIC;
     float nf = t - CK_MAGIC;
-    float r = c - nf * CK_LN2_HIGH;
-    r = r - nf * CK_LN2_LOW;
-    float p = CK_EXP_7;
-    p = p * r + CK_EXP_6;
-    p = p * r + CK_EXP_5;
-    p = p * r + CK_EXP_4;
-    p = p * r + CK_EXP_3;
-    p = p * r + CK_EXP_2;
-    p = (p * (r * r) + r) + 1.0f;
+    const float p = exp_near_zero(c, nf);
     uint32_t bits = (uint32_t)((int32_t)nf + 127) << 23;
     float scale;
     memcpy(&scale, &bits, sizeof scale);

@@ -374,3 +374,16 @@ static void linear_rows(const ck_linear_i8_args *a, int32_t row_begin, int32_t r
         }
     }
 }
+
+/// The linear of a level whose tiles have 1 to 6 rows.
+#define LI_LINEAR_OF_SIX(name) \
+    LI_TILE(1) \
+    LI_TILE(2) \
+    LI_TILE(3) \
+    LI_TILE(4) \
+    LI_TILE(5) \
+    LI_TILE(6) \
+    void name(const ck_linear_i8_args *a, int32_t row_begin, int32_t row_end, int32_t out_begin, int32_t out_end) { \
+        static li_tile *const tiles[] = {tile_1, tile_2, tile_3, tile_4, tile_5, tile_6}; \
+        linear_rows(a, row_begin, row_end, out_begin, out_end, tiles); \
+    }

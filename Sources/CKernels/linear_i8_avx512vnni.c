@@ -57,17 +57,6 @@ CK_INLINE void tile(const int8_t *x, const int8_t *w, size_t group, int32_t bloc
     }
 }
 
-LI_TILE(1)
-LI_TILE(2)
-LI_TILE(3)
-LI_TILE(4)
-LI_TILE(5)
-LI_TILE(6)
-
-void ck_linear_i8_avx512vnni(const ck_linear_i8_args *a, int32_t row_begin, int32_t row_end, int32_t out_begin,
-                             int32_t out_end) {
-    static li_tile *const tiles[] = {tile_1, tile_2, tile_3, tile_4, tile_5, tile_6};
-    linear_rows(a, row_begin, row_end, out_begin, out_end, tiles);
-}
+LI_LINEAR_OF_SIX(ck_linear_i8_avx512vnni)
 CK_TARGET_END
 #endif

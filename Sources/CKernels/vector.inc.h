@@ -114,12 +114,8 @@ CK_INLINE f32x16 trees(const f32x16 v[16]) {
            __builtin_shufflevector(c[0], c[1], 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
 }
 
-CK_INLINE f32x16 exp16(f32x16 x) {
-    f32x16 c = larger(x, splat(CK_EXP_MIN));
-    c = choose(c < CK_EXP_MAX, c, splat(CK_EXP_MAX));
-    const f32x16 t = c * CK_LOG2E + CK_MAGIC;
-    const f32x16 nf = t - CK_MAGIC;
-    const i32x16 n = as_int(t) - CK_MAGIC_BITS;
+/// exp(c - nf ln 2), |c - nf ln 2| <= ln 2 / 2.
+CK_INLINE f32x16 exp_near_zero16(f32x16 c, f32x16 nf) {
     f32x16 r = c - nf * CK_LN2_HIGH;
     r = r - nf * CK_LN2_LOW;
     f32x16 p = splat(CK_EXP_7);
@@ -128,7 +124,16 @@ CK_INLINE f32x16 exp16(f32x16 x) {
     p = p * r + CK_EXP_4;
     p = p * r + CK_EXP_3;
     p = p * r + CK_EXP_2;
-    p = (p * (r * r) + r) + 1.0f;
+    return (p * (r * r) + r) + 1.0f;
+}
+
+CK_INLINE f32x16 exp16(f32x16 x) {
+    f32x16 c = larger(x, splat(CK_EXP_MIN));
+    c = choose(c < CK_EXP_MAX, c, splat(CK_EXP_MAX));
+    const f32x16 t = c * CK_LOG2E + CK_MAGIC;
+    const f32x16 nf = t - CK_MAGIC;
+    const i32x16 n = as_int(t) - CK_MAGIC_BITS;
+    f32x16 p = exp_near_zero16(c, nf);
     const i32x16 half = n >> 1;
     p = p * as_float((half + 127) << 23) * as_float((n - half + 127) << 23);
     p = choose(x < CK_EXP_MIN, splat(0.0f), p);
@@ -142,15 +147,7 @@ CK_INLINE f32x16 one_plus_exp16(f32x16 x) {
     c = smaller(c, splat(CK_EXP_INFINITE));
     const f32x16 t = c * CK_LOG2E + CK_MAGIC;
     const f32x16 nf = t - CK_MAGIC;
-    f32x16 r = c - nf * CK_LN2_HIGH;
-    r = r - nf * CK_LN2_LOW;
-    f32x16 p = splat(CK_EXP_7);
-    p = p * r + CK_EXP_6;
-    p = p * r + CK_EXP_5;
-    p = p * r + CK_EXP_4;
-    p = p * r + CK_EXP_3;
-    p = p * r + CK_EXP_2;
-    p = (p * (r * r) + r) + 1.0f;
+    const f32x16 p = exp_near_zero16(c, nf);
     return 1.0f + p * as_float((as_int(t) - (CK_MAGIC_BITS - 127)) << 23);
 }
 
