@@ -28,8 +28,17 @@ struct Attention: ParsableCommand {
     }
 
     func run() throws {
-        let compute = try engine.compute()
-        let (keys, width) = (keys ?? tokens, heads * head)
+        let line = try Self.line(
+            tokens: tokens, keys: keys ?? tokens, heads: heads, head: head, comparesFloats: !onlyInt8,
+            engine.compute(), repetitions: runs)
+        print(line.text(json: json))
+    }
+
+    /// - Parameter comparesFloats: measures attention in float32 too and tells the cosine.
+    static func line(
+        tokens: Int, keys: Int, heads: Int, head: Int, comparesFloats: Bool, _ compute: Compute, repetitions: Int
+    ) throws -> Line {
+        let width = heads * head
         let scratchBytes = QuantizedKeysAndValues.scratchBytes(count: keys, heads: heads, headDim: head)
         var plan = ArenaPlan()
         for count in [tokens * width, keys * width, keys * width, tokens * width, tokens * width] {
@@ -50,7 +59,7 @@ struct Attention: ParsableCommand {
         let watch = Stopwatch(compute: compute)
         let operations = 4.0 * Double(tokens) * Double(keys) * Double(width)
         var preparation: [Double] = []
-        let result = watch.against(peak: { watch.int8Peak() }, operations: operations, repetitions: runs) {
+        let result = watch.against(peak: { watch.int8Peak() }, operations: operations, repetitions: repetitions) {
             let start = watch.seconds()
             let quantized = QuantizedKeysAndValues(
                 states, heads: heads, headDim: head, compute: compute, scratch: scratch)
@@ -62,14 +71,11 @@ struct Attention: ParsableCommand {
         line.add("keys", keys)
         line.add("heads", heads)
         line.add("head", head)
-        line.add("gops", result.rate.median / 1e9)
-        line.add("percent_of_peak", 100 * result.part.median)
-        line.add("percent_p90", 100 * result.part.quantile(0.9))
-        line.add("milliseconds", 1e3 * result.seconds.median, digits: 3)
+        line.add(result)
         line.add("preparation_milliseconds", 1e3 * Samples(preparation).median, digits: 3)
         line.add("scratch_bytes", scratchBytes)
-        if !onlyInt8 {
-            let floats = watch.against(peak: { watch.floatPeak() }, operations: operations, repetitions: runs) {
+        if comparesFloats {
+            let floats = watch.against(peak: { watch.floatPeak() }, operations: operations, repetitions: repetitions) {
                 compute.attention(q, queries: tokens, keys: states, heads: heads, headDim: head, into: float)
             }
             let similar = cosine(
@@ -81,6 +87,6 @@ struct Attention: ParsableCommand {
             line.add("cosine", similar, digits: 6)
         }
         line.add(compute)
-        print(line.text(json: json))
+        return line
     }
 }

@@ -51,10 +51,7 @@ struct LinearBench: ParsableCommand {
             line.add("m", m)
             line.add("k", k)
             line.add("n", n)
-            line.add("gops", result.rate.median / 1e9)
-            line.add("percent_of_peak", 100 * result.part.median)
-            line.add("percent_p90", 100 * result.part.quantile(0.9))
-            line.add("milliseconds", 1e3 * result.seconds.median, digits: 3)
+            line.add(result)
             line.add(compute)
             report(line)
         }

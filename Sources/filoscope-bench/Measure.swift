@@ -100,6 +100,14 @@ struct Line {
         fields.append((name, "\"\(escaped)\""))
     }
 
+    /// Speed, its part of the int8 peak beside it, and time.
+    mutating func add(_ rate: Rate) {
+        add("gops", rate.rate.median / 1e9)
+        add("percent_of_peak", 100 * rate.part.median)
+        add("percent_p90", 100 * rate.part.quantile(0.9))
+        add("milliseconds", 1e3 * rate.seconds.median, digits: 3)
+    }
+
     /// What every line of a computing benchmark ends with.
     mutating func add(_ compute: Compute) {
         add("level", compute.level.name)

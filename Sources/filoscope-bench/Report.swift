@@ -30,7 +30,11 @@ struct Report: ParsableCommand {
             text += $0.text(json: false) + "\n"
         }
         complain("attention …")
-        text += attention(compute).text(json: false) + "\n"
+        // The bundled model's heads, at the tokens of its largest video and more.
+        text +=
+            try Attention.line(
+                tokens: 800, keys: 800, heads: 3, head: 64, comparesFloats: true, compute, repetitions: repetitions
+            ).text(json: false) + "\n"
         complain("a video …")
         text += "\n" + (try video(compute)) + "\n"
         try save(Array(text.utf8), out)
@@ -70,35 +74,6 @@ struct Report: ParsableCommand {
         var text = bytes[..<count]
         while let last = text.last, last == 0 || last == 10 { text.removeLast() }
         return String(decoding: text, as: UTF8.self)
-    }
-
-    private func attention(_ compute: Compute) -> Line {
-        let (tokens, heads, dimension) = (800, 3, 64)
-        let width = heads * dimension
-        let (q, k, v) = (
-            randomFloats(tokens * width, stream: 5), randomFloats(tokens * width, stream: 6),
-            randomFloats(tokens * width, stream: 7)
-        )
-        var out = [Float](repeating: 0, count: tokens * width)
-        let watch = Stopwatch(compute: compute)
-        let operations = 4 * Double(tokens * tokens * width)
-        let result = k.withUnsafeBufferPointer { k in
-            v.withUnsafeBufferPointer { v in
-                let keys = KeysAndValues(
-                    k: k.baseAddress!, strideK: width, v: v.baseAddress!, strideV: width, count: tokens)
-                return watch.against(peak: { watch.int8Peak() }, operations: operations, repetitions: repetitions) {
-                    compute.attention(q, queries: tokens, keys: keys, heads: heads, headDim: dimension, into: &out)
-                }
-            }
-        }
-        var line = Line("attention")
-        line.add("tokens", tokens)
-        line.add("heads", heads)
-        line.add("head_dim", dimension)
-        line.add("gops", result.rate.median / 1e9)
-        line.add("percent_of_int8_peak", 100 * result.part.median)
-        line.add(compute)
-        return line
     }
 
     private func video(_ compute: Compute) throws -> String {
