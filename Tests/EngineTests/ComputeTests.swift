@@ -12,7 +12,46 @@ import Testing
         var testDescription: String { "\(queries)q \(keys)k \(heads)h\(headDim)" }
     }
 
-    /// Heads side by side in rows that are wider than they are, a bias, and scores that reach far from zero.
+    /// Heads side by side in rows that are wider than they are.
+    struct AttentionInputs {
+        let c: AttentionCase
+        let biased: Bool
+        let q, k, v, bias: [Float]
+        var width: Int { c.heads * c.headDim }
+        var strideQ: Int { width + 5 }
+        var strideK: Int { 2 * width }
+        var strideV: Int { width + 16 }
+        var strideOut: Int { width + 1 }
+
+        init(_ c: AttentionCase, magnitude: Float, biased: Bool) {
+            var generator = SeededGenerator(seed: UInt64(c.queries))
+            let width = c.heads * c.headDim
+            q = generator.floats(c.queries * (width + 5), in: -magnitude...magnitude)
+            k = generator.floats(c.keys * 2 * width, in: -magnitude...magnitude)
+            v = generator.floats(c.keys * (width + 16))
+            bias = generator.floats(c.keys, in: 0...3)
+            (self.c, self.biased) = (c, biased)
+        }
+
+        /// What `body` writes, without what lies between the rows, which must stay as it is.
+        func outputs(_ body: (KeysAndValues, inout [Float]) -> Void) -> [Float] {
+            var out = [Float](repeating: 9, count: c.queries * strideOut)
+            k.withUnsafeBufferPointer { k in
+                v.withUnsafeBufferPointer { v in
+                    bias.withUnsafeBufferPointer { bias in
+                        let keys = KeysAndValues(
+                            k: k.baseAddress!, strideK: strideK, v: v.baseAddress!, strideV: strideV, count: c.keys,
+                            bias: biased ? bias.baseAddress : nil)
+                        body(keys, &out)
+                    }
+                }
+            }
+            for i in 0..<c.queries { #expect(out[i * strideOut + width] == 9) }
+            return (0..<c.queries).flatMap { out[$0 * strideOut..<$0 * strideOut + width] }
+        }
+    }
+
+    /// With a bias too, and scores that reach far from zero.
     @Test(
         arguments: [
             AttentionCase(queries: 1, keys: 1, heads: 1, headDim: 16),
@@ -21,22 +60,17 @@ import Testing
             AttentionCase(queries: 5, keys: 7, heads: 12, headDim: 32),
         ], [true, false])
     func attentionAgreesWithDouble(_ c: AttentionCase, biased: Bool) {
-        var generator = SeededGenerator(seed: UInt64(c.queries))
-        let width = c.heads * c.headDim
-        let (strideQ, strideK, strideV, strideOut) = (width + 5, 2 * width, width + 16, width + 1)
-        let q = generator.floats(c.queries * strideQ, in: -4...4)
-        let k = generator.floats(c.keys * strideK, in: -4...4)
-        let v = generator.floats(c.keys * strideV)
-        let bias = generator.floats(c.keys, in: 0...3)
+        let inputs = AttentionInputs(c, magnitude: 4, biased: biased)
+        let (q, k, v, width) = (inputs.q, inputs.k, inputs.v, inputs.width)
         var expected = [Double](repeating: 0, count: c.queries * width)
         for head in 0..<c.heads {
             for i in 0..<c.queries {
                 var scores = (0..<c.keys).map { j -> Double in
                     var sum = 0.0
                     for d in head * c.headDim..<(head + 1) * c.headDim {
-                        sum += Double(q[i * strideQ + d]) * Double(k[j * strideK + d])
+                        sum += Double(q[i * inputs.strideQ + d]) * Double(k[j * inputs.strideK + d])
                     }
-                    return sum / Double(c.headDim).squareRoot() + (biased ? Double(bias[j]) : 0)
+                    return sum / Double(c.headDim).squareRoot() + (biased ? Double(inputs.bias[j]) : 0)
                 }
                 let largest = scores.max()!
                 scores = scores.map { exp($0 - largest) }
@@ -44,27 +78,17 @@ import Testing
                 for d in head * c.headDim..<(head + 1) * c.headDim {
                     expected[i * width + d] =
                         (0..<c.keys).reduce(0.0) {
-                            $0 + scores[$1] * Double(v[$1 * strideV + d])
+                            $0 + scores[$1] * Double(v[$1 * inputs.strideV + d])
                         } / total
                 }
             }
         }
         func run(_ compute: Compute) -> [Float] {
-            var out = [Float](repeating: 9, count: c.queries * strideOut)
-            k.withUnsafeBufferPointer { k in
-                v.withUnsafeBufferPointer { v in
-                    bias.withUnsafeBufferPointer { bias in
-                        let keys = KeysAndValues(
-                            k: k.baseAddress!, strideK: strideK, v: v.baseAddress!, strideV: strideV, count: c.keys,
-                            bias: biased ? bias.baseAddress : nil)
-                        compute.attention(
-                            q, queries: c.queries, strideQ: strideQ, keys: keys, heads: c.heads, headDim: c.headDim,
-                            into: &out, strideOut: strideOut)
-                    }
-                }
+            inputs.outputs { keys, out in
+                compute.attention(
+                    q, queries: c.queries, strideQ: inputs.strideQ, keys: keys, heads: c.heads, headDim: c.headDim,
+                    into: &out, strideOut: inputs.strideOut)
             }
-            for i in 0..<c.queries { #expect(out[i * strideOut + width] == 9) }
-            return (0..<c.queries).flatMap { out[$0 * strideOut..<$0 * strideOut + width] }
         }
         let reference = run(Compute(level: .reference, pool: ThreadPool(threads: 1)))
         #expect(relativeError(reference, expected) < 2e-5)
@@ -80,44 +104,27 @@ import Testing
             AttentionCase(queries: 400, keys: 300, heads: 3, headDim: 64),
         ], [true, false])
     func quantizedAttentionIsCloseToFloat(_ c: AttentionCase, biased: Bool) {
-        var generator = SeededGenerator(seed: UInt64(c.queries))
-        let width = c.heads * c.headDim
-        let (strideQ, strideK, strideV, strideOut) = (width + 5, 2 * width, width + 16, width + 1)
-        let q = generator.floats(c.queries * strideQ, in: -2...2)
-        let k = generator.floats(c.keys * strideK, in: -2...2)
-        let v = generator.floats(c.keys * strideV)
-        let bias = generator.floats(c.keys, in: 0...3)
+        let inputs = AttentionInputs(c, magnitude: 2, biased: biased)
         func run(_ compute: Compute, int8: Bool) -> [Float] {
-            var out = [Float](repeating: 9, count: c.queries * strideOut)
-            k.withUnsafeBufferPointer { k in
-                v.withUnsafeBufferPointer { v in
-                    bias.withUnsafeBufferPointer { bias in
-                        let keys = KeysAndValues(
-                            k: k.baseAddress!, strideK: strideK, v: v.baseAddress!, strideV: strideV, count: c.keys,
-                            bias: biased ? bias.baseAddress : nil)
-                        guard int8 else {
-                            return compute.attention(
-                                q, queries: c.queries, strideQ: strideQ, keys: keys, heads: c.heads,
-                                headDim: c.headDim, into: &out, strideOut: strideOut)
-                        }
-                        let bytes = QuantizedKeysAndValues.scratchBytes(
-                            count: c.keys, heads: c.heads, headDim: c.headDim)
-                        #expect(bytes % 64 == 0)
-                        withScratch(bytes + 64) { scratch in
-                            scratch.initializeMemory(as: UInt8.self, repeating: 0xAA, count: bytes + 64)
-                            let quantized = QuantizedKeysAndValues(
-                                keys, heads: c.heads, headDim: c.headDim, compute: compute, scratch: scratch)
-                            compute.attention(
-                                q, queries: c.queries, strideQ: strideQ, keys: quantized, into: &out,
-                                strideOut: strideOut)
-                            let after = UnsafeRawBufferPointer(start: scratch + bytes, count: 64)
-                            #expect(after.allSatisfy { $0 == 0xAA })
-                        }
-                    }
+            inputs.outputs { keys, out in
+                guard int8 else {
+                    return compute.attention(
+                        inputs.q, queries: c.queries, strideQ: inputs.strideQ, keys: keys, heads: c.heads,
+                        headDim: c.headDim, into: &out, strideOut: inputs.strideOut)
+                }
+                let bytes = QuantizedKeysAndValues.scratchBytes(count: c.keys, heads: c.heads, headDim: c.headDim)
+                #expect(bytes % 64 == 0)
+                withScratch(bytes + 64) { scratch in
+                    scratch.initializeMemory(as: UInt8.self, repeating: 0xAA, count: bytes + 64)
+                    let quantized = QuantizedKeysAndValues(
+                        keys, heads: c.heads, headDim: c.headDim, compute: compute, scratch: scratch)
+                    compute.attention(
+                        inputs.q, queries: c.queries, strideQ: inputs.strideQ, keys: quantized, into: &out,
+                        strideOut: inputs.strideOut)
+                    let after = UnsafeRawBufferPointer(start: scratch + bytes, count: 64)
+                    #expect(after.allSatisfy { $0 == 0xAA })
                 }
             }
-            for i in 0..<c.queries { #expect(out[i * strideOut + width] == 9) }
-            return (0..<c.queries).flatMap { out[$0 * strideOut..<$0 * strideOut + width] }
         }
         let reference = run(Compute(level: .reference, pool: ThreadPool(threads: 1)), int8: true)
         let float = run(Compute(level: .best, pool: ThreadPool(threads: 1)), int8: false)

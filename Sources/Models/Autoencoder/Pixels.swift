@@ -15,15 +15,7 @@ func shufflePixels(
     _ source: UnsafePointer<Float>, height: Int, width: Int, factor: Int,
     _ write: (_ index: Int, _ value: Float) -> Void
 ) {
-    let area = factor * factor
-    for row in 0..<height * factor {
-        for column in 0..<width * factor {
-            let place = source + (row / factor * width + column / factor) * 3 * area
-            let sub = row % factor * factor + column % factor
-            let index = (row * width * factor + column) * 3
-            for colour in 0..<3 { write(index + colour, place[colour * area + sub]) }
-        }
-    }
+    forEachPixel(height: height, width: width, factor: factor) { write($0, source[$1]) }
 }
 
 /// torch's `PixelUnshuffle` of three colours, channels last: `target` is `[height, width, 3 * factor * factor]`, `value`
@@ -31,13 +23,19 @@ func shufflePixels(
 func unshufflePixels(
     height: Int, width: Int, factor: Int, into target: UnsafeMutablePointer<Float>, _ value: (_ index: Int) -> Float
 ) {
+    forEachPixel(height: height, width: width, factor: factor) { target[$1] = value($0) }
+}
+
+/// Pairs each index into `[height * factor, width * factor, 3]` with that into `[height, width, 3 * factor * factor]`.
+@inline(__always) private func forEachPixel(
+    height: Int, width: Int, factor: Int, _ body: (_ spread: Int, _ gathered: Int) -> Void
+) {
     let area = factor * factor
     for row in 0..<height * factor {
         for column in 0..<width * factor {
-            let place = target + (row / factor * width + column / factor) * 3 * area
-            let sub = row % factor * factor + column % factor
+            let place = (row / factor * width + column / factor) * 3 * area + row % factor * factor + column % factor
             let index = (row * width * factor + column) * 3
-            for colour in 0..<3 { place[colour * area + sub] = value(index + colour) }
+            for colour in 0..<3 { body(index + colour, place + colour * area) }
         }
     }
 }
