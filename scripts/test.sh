@@ -61,6 +61,7 @@ stage 'end to end' .venv-test/bin/pytest -q -rs --durations=5 Tests/EndToEndTest
 stage 'ARM: toolchain and sysroot' toolchain
 if [ "$toolchain" -eq 0 ]; then
     stage 'ARM: build the programs' scripts/cross.sh release
+    stage 'ARM: the Swift tests on three emulated CPUs' scripts/test-arm.sh tests
     stage 'ARM: the same frames on three emulated CPUs' scripts/test-arm.sh frames
     stage 'ARM: instruction counts' scripts/test-arm.sh counts
 else
