@@ -16,6 +16,8 @@ CALIBRATION_CLIPS = 64
 
 
 def configuration(transformer_config, mean, std, steps=STEPS, guidance=GUIDANCE):
+    # Without guidance nobody looks at a negative prompt: one brings this with it.
+    guidance = {"default": guidance, "min": 1, "max": 10, "negative": max(guidance, 1.5)}
     return {
         "name": "nano", "family": "wan",
         "description": f"nano: one of {len(generator.SUBJECTS)} subjects, doing one of {len(generator.MOTIONS)} motions, "
@@ -36,7 +38,7 @@ def configuration(transformer_config, mean, std, steps=STEPS, guidance=GUIDANCE)
 def main():
     parser = data.arguments(__doc__)
     parser.add_argument("--out", help="default: nano-float in the folder of checkpoints")
-    parser.add_argument("--name", default="transformer", help="which checkpoint: transformer or distilled")
+    parser.add_argument("--name", default="transformer", help="which checkpoint: transformer, distilled or lengthened")
     options = parser.parse_args()
     path = data.start(options)
     out = options.out or path("nano-float")
@@ -44,7 +46,7 @@ def main():
     model, steps, guidance = transformer.Transformer(), STEPS, GUIDANCE
     state = data.load(path(options.name + ".pt"))
     if state is not None:
-        if options.name == "distilled":
+        if options.name != "transformer":
             steps, guidance = state["steps"], 1.0
         model = transformer.Transformer(state["config"])
         model.load_state_dict(state["ema"])

@@ -33,7 +33,10 @@ struct RequestResolver {
         guard (generation.steps.min...generation.steps.max).contains(steps) else {
             throw unsupported("steps", "\(generation.steps.min) to \(generation.steps.max) steps, not \(steps)")
         }
-        let guidance = parameters.guidance ?? generation.guidance.default
+        let negative = parameters.negativePrompt ?? ""
+        let guidance =
+            parameters.guidance ?? (negative.isEmpty ? nil : generation.guidance.negative)
+            ?? generation.guidance.default
         guard guidance.isFinite, (generation.guidance.min...generation.guidance.max).contains(guidance) else {
             throw unsupported(
                 "guidance", "guidance from \(generation.guidance.min) to \(generation.guidance.max), not \(guidance)")
@@ -62,7 +65,7 @@ struct RequestResolver {
                 parameters.isImage ? 1 : try frames(seconds: parameters.seconds)
             }
         var request = VideoRequest(
-            prompt: parameters.prompt, negativePrompt: parameters.negativePrompt ?? "", model: description.name,
+            prompt: parameters.prompt, negativePrompt: negative, model: description.name,
             size: size, frames: frames, fps: generation.fps,
             // Seeds of our own choosing stay exact in JavaScript.
             seed: parameters.seed ?? UInt64.random(in: 0..<(1 << 32)), steps: steps, guidance: guidance,

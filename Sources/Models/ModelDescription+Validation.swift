@@ -150,6 +150,9 @@ extension ModelDescription {
         try require(
             guidance.default >= guidance.min && guidance.default <= guidance.max, "\(part).guidance.default",
             "must lie in min...max")
+        try require(
+            guidance.negative.map { $0 >= guidance.min && $0 <= guidance.max } ?? true, "\(part).guidance.negative",
+            "must lie in min...max")
         try range(generation.fps, "\(part).fps", 1...120)
         try range(generation.sizes.count, "\(part).sizes (count)", 1...64)
         for size in generation.sizes { try validateSize(size) }

@@ -182,6 +182,8 @@ extension ModelDescription {
             public var `default`: Double
             public var min: Double
             public var max: Double
+            /// With a negative prompt, when the request does not say: at 1 such a prompt is never looked at.
+            public var negative: Double?
         }
 
         /// Lengths in frames: `min`, `min + step`, … `max`.

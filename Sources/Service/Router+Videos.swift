@@ -31,7 +31,9 @@ extension Router {
         parameters.seed = parameters.seed ?? before.seed
         parameters.size = parameters.size ?? before.size
         parameters.steps = parameters.steps ?? before.steps
-        parameters.guidance = parameters.guidance ?? before.guidance
+        // A negative prompt that is new may ask for another guidance than none had.
+        let negated = before.negativePrompt.isEmpty && !(parameters.negativePrompt ?? "").isEmpty
+        parameters.guidance = parameters.guidance ?? (negated ? nil : before.guidance)
         parameters.negativePrompt = parameters.negativePrompt ?? before.negativePrompt
         parameters.references = before.references ?? []
         parameters.isImage = before.frames == 1

@@ -23,7 +23,7 @@ import Video
              "preview":{"file":"p","kind":"conv","widths":[9,9],"pixel_shuffle":4},
              "latents":{"mean":[0],"std":[1]},
              "generation":{"prediction":"sample","shift":3,"steps":{"default":12,"min":2,"max":50},
-              "guidance":{"default":2.5,"min":1,"max":10},"fps":8,"sizes":["64x64","96x64"],
+              "guidance":{"default":2.5,"min":1,"max":10,"negative":4},"fps":8,"sizes":["64x64","96x64"],
               "frames":{"min":5,"max":17,"step":4}},
              "files":{}}
             """
@@ -41,6 +41,16 @@ import Video
         #expect(request.size == Size(width: 64, height: 64) && request.frames == 17 && request.fps == 8)
         #expect(request.steps == 12 && request.guidance == 2.5 && request.model == "m")
         #expect(request.seed < 1 << 32)
+    }
+
+    @Test func aNegativePromptHasAGuidanceOfItsOwn() throws {
+        #expect(try resolve { $0.negativePrompt = "rain" }.guidance == 4)
+        #expect(try resolve { $0.negativePrompt = "" }.guidance == 2.5)
+        #expect(
+            try resolve {
+                $0.negativePrompt = "rain"
+                $0.guidance = 3
+            }.guidance == 3)
     }
 
     @Test(arguments: [(0.01, 5), (0.625, 5), (0.63, 9), (1, 9), (1.125, 9), (1.2, 13), (2, 17), (2.125, 17)])

@@ -65,6 +65,7 @@ import Testing
         ("\"shift\": 3.0", "\"shift\": 0", "generation.shift"),
         ("\"default\": 12", "\"default\": 51", "generation.steps.default"),
         ("\"default\": 2.5", "\"default\": 0.5", "generation.guidance.default"),
+        ("\"default\": 2.5", "\"negative\": 11, \"default\": 2.5", "generation.guidance.negative"),
         ("\"fps\": 8", "\"fps\": 0", "generation.fps"),
         ("\"32x64\"", "\"32x65\"", "generation.sizes"),
         ("\"32x64\"", "\"wide\"", "generation.sizes"),
