@@ -14,7 +14,7 @@ public struct Daemon: Sendable {
     }
 
     /// A longer video around `source`.
-    public func extend(_ request: ExtendVideo) throws(ClientError) -> Video {
+    public func extend(_ request: CreateVideo) throws(ClientError) -> Video {
         try decode(Video.self, from: post("/v1/videos/extensions", request))
     }
 

@@ -35,7 +35,7 @@ public struct VideoPage: Sendable, Codable {
     public var has_more: Bool
 }
 
-/// The fields of `POST /v1/videos`; what is `nil` is left to the model.
+/// The fields of `POST /v1/videos` and of its kin; what is `nil` is left to the model.
 public struct CreateVideo: Sendable, Encodable {
     public var prompt: String
     public var model: String?
@@ -46,29 +46,16 @@ public struct CreateVideo: Sendable, Encodable {
     public var guidance: Double?
     public var negative_prompt: String?
     public var fps: Int?
+    /// It ends where it begins.
+    public var loop: Bool?
     /// The picture that the video begins with, and the one that it ends with.
     public var input_reference: Picture?
     public var end_reference: Picture?
+    /// The id of the video that is extended, and where: `forward` or `backward`.
+    public var video: String?
+    public var direction: String?
 
     public init(prompt: String) { self.prompt = prompt }
-}
-
-/// The fields of `POST /v1/videos/extensions`.
-public struct ExtendVideo: Sendable, Encodable {
-    public var video: String
-    public var prompt: String
-    /// `forward` or `backward`.
-    public var direction: String
-    /// What is added.
-    public var seconds: Double?
-    public var seed: UInt64?
-    public var steps: Int?
-
-    public init(video: String, prompt: String, direction: String) {
-        self.video = video
-        self.prompt = prompt
-        self.direction = direction
-    }
 }
 
 /// The fields of `POST /v1/images/generations`.

@@ -56,6 +56,12 @@ extension VideoGenerator {
         return known
     }
 
+    /// The latent frames behind those of `frames` that lead to the first of them by the way they came. That way is
+    /// the one that closes whatever moves: a model that goes by its prompt takes no ball back that was to roll away.
+    func wayBack(over frames: [Frame], shape: LatentShape, arena: Arena) throws -> [[Float]] {
+        Array(try encode(frames.reversed(), shape: shape, arena: arena).dropFirst())
+    }
+
     /// Normalised latent frames, `[channels, height, width]` each, of the pictures. The arena is given back as it was.
     func encode(_ pictures: [Frame], shape: LatentShape, arena: Arena) throws -> [[Float]] {
         let mark = arena.mark

@@ -48,7 +48,7 @@ struct LatentVideo {
     }
 
     func windows(_ request: VideoRequest, _ description: ModelDescription) -> Windows {
-        Windows(request.frames, after: request.source, description)
+        Windows(request.frames, after: request.source, isLoop: request.isLoop, description)
     }
 
     /// The end of the last segment, for a window that goes on from it. The first known frame of a window stands for one
@@ -122,10 +122,16 @@ final class VideoDecoder {
 
 extension Windows {
     /// How a video of `frames` frames is made, `source` being there already.
-    init(_ frames: Int, after source: VideoRequest.Source?, _ description: ModelDescription) {
+    init(
+        _ frames: Int, after source: VideoRequest.Source?, isLoop: Bool = false, _ description: ModelDescription
+    ) {
         let factor = description.autoencoder.timeFactor
         let longest = (description.generation.frames.max - 1) / factor + 1
         guard let source else {
+            guard !isLoop else {
+                self.init(loop: (frames - 1) / factor + 1, longest: longest)
+                return
+            }
             // One latent frame alone is nothing that the model was trained on: an image is the first of a window.
             self.init(
                 forward: frames == 1 ? longest : (frames - 1) / factor + 1, behind: 0, longest: longest)

@@ -60,9 +60,11 @@ struct RequestResolver {
                 source?.segments = [(extended.frames - 1) / description.autoencoder.timeFactor + 1]
             }
         }
+        let isLoop = parameters.loop == true
+        if isLoop { try check(loop: parameters) }
         let frames =
             if let source { try frames(extending: source, seconds: parameters.seconds) } else {
-                parameters.isImage ? 1 : try frames(seconds: parameters.seconds)
+                parameters.isImage ? 1 : try frames(seconds: parameters.seconds, isLoop: isLoop)
             }
         var request = VideoRequest(
             prompt: parameters.prompt, negativePrompt: negative, model: description.name,
@@ -70,8 +72,9 @@ struct RequestResolver {
             // Seeds of our own choosing stay exact in JavaScript.
             seed: parameters.seed ?? UInt64.random(in: 0..<(1 << 32)), steps: steps, guidance: guidance,
             references: parameters.references)
-        let windows = Windows(frames, after: source, description).windows
+        let windows = Windows(frames, after: source, isLoop: isLoop, description).windows
         request.source = source
+        if isLoop { request.loop = true }
         if windows.count > 1 { request.windows = windows.count }
         if let source {
             var segments = source.segments
@@ -120,8 +123,14 @@ struct RequestResolver {
     static let longestSeconds = 60
 
     /// The smallest length the model can make that is not shorter than `seconds`; its longest when nothing was said.
-    private func frames(seconds: Double?) throws(RequestError) -> Int {
-        let allowed = description.generation.frames
+    private func frames(seconds: Double?, isLoop: Bool) throws(RequestError) -> Int {
+        var allowed = description.generation.frames
+        if isLoop {
+            // There and back: one frame, then twice as many latent frames.
+            allowed.step = 2 * description.autoencoder.timeFactor
+            allowed.min = 1 + allowed.step
+            allowed.max = max(allowed.min, 1 + (allowed.max - 1) / allowed.step * allowed.step)
+        }
         guard let seconds else { return allowed.max }
         let longest = Double(maximumFrames) / Double(description.generation.fps)
         guard seconds.isFinite, seconds > 0 else {
@@ -133,7 +142,18 @@ struct RequestResolver {
         // In [0, maximumFrames] by the check above, so the conversion can't trap.
         let wanted = Int((seconds * Double(description.generation.fps)).rounded(.up))
         let past = max(0, wanted - allowed.min)
-        return min(maximumFrames, allowed.min + (past + allowed.step - 1) / allowed.step * allowed.step)
+        let longestAllowed = allowed.min + (maximumFrames - allowed.min) / allowed.step * allowed.step
+        return min(longestAllowed, allowed.min + (past + allowed.step - 1) / allowed.step * allowed.step)
+    }
+
+    private func check(loop parameters: VideoParameters) throws(RequestError) {
+        guard description.abilities.contains("loop") else {
+            throw unsupported("loop", "\(description.name) can't make loops: it has no encoder")
+        }
+        guard !parameters.isImage, parameters.source == nil, !parameters.references.contains(.last) else {
+            throw unsupported(
+                "loop", "a loop ends with its first frame: it takes no end_reference and extends no video")
+        }
     }
 
     private func check(text: String, field: String, mayBeEmpty: Bool) throws(RequestError) {
@@ -160,6 +180,7 @@ extension ModelDescription {
     /// What can be asked of the model beside text to video, by the names of `/v1/capabilities`.
     var abilities: [String] {
         let always = ["images", "remix"]
-        return autoencoder.encoder == nil ? always : always + ["extensions"] + Reference.allCases.map(\.rawValue)
+        return autoencoder.encoder == nil
+            ? always : always + ["extensions", "loop"] + Reference.allCases.map(\.rawValue)
     }
 }

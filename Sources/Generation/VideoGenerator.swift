@@ -97,7 +97,7 @@ public final class VideoGenerator: Sendable {
         try model.checkUnchanged()
         var video = try LatentVideo(request, material, model.description)
         let windows = video.windows(request, model.description).windows
-        let isLong = windows.count > 1 || request.source != nil
+        let isLong = windows.count > 1 || request.source != nil || request.isLoop
         let largest = video.shape(frames: windows.reduce(1) { max($0, $1.count) })
         let guided = request.guidance != 1
         let arena = try Arena(byteCount: bytes(for: largest, guided: guided, isLong: isLong))
@@ -143,7 +143,8 @@ public final class VideoGenerator: Sendable {
             try denoise(
                 request, shape: shape, known: known, contexts: (prompt, opposite), buffers, noise: noise,
                 window: (index, windows.count, offset), arena: arena, observer: observer)
-            let made = (backward ? 0..<window.new : window.known..<window.count).map { position in
+            let first = backward ? 0 : window.known
+            let made = (first..<first + window.new).map { position in
                 latentFrame(position, of: buffers.latents, shape)
             }.prefix(request.frames == 1 ? 1 : window.new)
             if backward {
@@ -154,6 +155,13 @@ public final class VideoGenerator: Sendable {
                     try isCancelled()
                     try decoder?.push(latent) { frames.append($0) }
                 }
+            }
+        }
+        if request.isLoop {
+            for latent in try wayBack(over: frames, shape: largest, arena: arena) {
+                try isCancelled()
+                video.segments[0].append(latent)
+                try decoder?.push(latent) { frames.append($0) }
             }
         }
         let kept = video.bytes

@@ -11,7 +11,9 @@ struct Windows: Equatable {
     struct Window: Equatable {
         var known: Int
         var new: Int
-        var count: Int { known + new }
+        /// Made behind these and thrown away, so that the model sees its usual length.
+        var spare = 0
+        var count: Int { known + new + spare }
     }
 
     /// In the order of being made.
@@ -30,6 +32,15 @@ struct Windows: Equatable {
             left -= new
         }
     }
+
+    /// The first half of a loop of `count` latent frames; the second is the way back, which needs no window.
+    init(loop count: Int, longest: Int) {
+        self.init(forward: Self.turn(ofLoop: count), behind: 0, longest: longest)
+        if windows.count == 1 { windows[0].spare = longest - windows[0].count }
+    }
+
+    /// Latent frames of a loop of `count` before it turns round.
+    static func turn(ofLoop count: Int) -> Int { (count + 1) / 2 }
 
     /// In front of a segment of `present` latent frames: `added` frames, a multiple of `timeFactor`. Each window makes a
     /// segment of its own, whose last frame is dropped: the next one's first stands for it.

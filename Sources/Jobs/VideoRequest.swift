@@ -16,6 +16,8 @@ public struct VideoParameters: Sendable, Equatable {
     public var references: [Reference] = []
     /// One frame; `seconds` means nothing then.
     public var isImage = false
+    /// It ends where it begins.
+    public var loop: Bool?
     /// The video that it extends; `seconds` then is what is added. Its latents are the `VideoMaterial`'s.
     public var source: VideoRequest.Source?
 
@@ -29,7 +31,8 @@ public struct VideoParameters: Sendable, Equatable {
                 ("seed", seed.map { "\($0)" }), ("steps", steps.map { "\($0)" }),
                 ("guidance", guidance.map { "\($0)" }),
                 ("negative_prompt", negativePrompt), ("fps", fps.map { "\($0)" }),
-                ("image", isImage ? "1" : nil), ("direction", source?.direction.rawValue),
+                ("image", isImage ? "1" : nil), ("loop", loop == true ? "1" : nil),
+                ("direction", source?.direction.rawValue),
                 ("source", material.latents.isEmpty ? nil : SHA256.hash(material.latents)),
             ] + material.pictures.map { ($0.key.rawValue, Frame.sha256(of: [$0.value])) }.sorted { $0.0 < $1.0 }
         var hash = SHA256()
@@ -56,6 +59,8 @@ public struct VideoRequest: Sendable, Equatable, Codable {
     public var source: Source?
     /// Latent frames of each segment of the finished video; nil is one.
     public var segments: [Int]?
+    /// It ends where it begins, so that it can be shown over and over; nil, as in jobs of before there were any, is no.
+    public var loop: Bool?
     /// Passes it is made in, each of `steps` steps; nil is one.
     public var windows: Int?
 
@@ -76,6 +81,8 @@ public struct VideoRequest: Sendable, Equatable, Codable {
             self.segments = segments
         }
     }
+
+    public var isLoop: Bool { loop == true }
 
     /// Steps of all windows.
     public var allSteps: Int { steps * (windows ?? 1) }

@@ -37,6 +37,7 @@ extension Router {
         parameters.negativePrompt = parameters.negativePrompt ?? before.negativePrompt
         parameters.references = before.references ?? []
         parameters.isImage = before.frames == 1
+        parameters.loop = parameters.loop ?? before.loop
         if let extended = before.source {
             // What was added is made anew, the video inside it stays.
             let added = Double(before.frames - extended.frames) / Double(before.fps)

@@ -9,7 +9,7 @@ enum VideoFields {
     static let longestPrompt = 2000
     static let longestModel = 200
     static let known =
-        ["prompt", "model", "size", "seconds", "seed", "steps", "guidance", "negative_prompt", "fps"]
+        ["prompt", "model", "size", "seconds", "seed", "steps", "guidance", "negative_prompt", "fps", "loop"]
         + Reference.allCases.map(\.rawValue)
 
     struct Parsed {
@@ -178,6 +178,7 @@ enum VideoFields {
             guard (0...100).contains(guidance) else { throw wrong("guidance", "0 to 100") }
             parameters.guidance = guidance
         }
+        parameters.loop = try flag(fields["loop"], "loop")
         parameters.seed = try whole(fields["seed"], "seed", 0...UInt64.max)
         parameters.steps = try whole(fields["steps"], "steps", 1...1000).map(Int.init)
         parameters.fps = try whole(fields["fps"], "fps", 1...240).map(Int.init)

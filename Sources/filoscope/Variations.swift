@@ -1,31 +1,6 @@
 import ArgumentParser
 import Client
 
-/// Options of the verbs that make a video from another one.
-struct VariationOptions: ParsableArguments {
-    @Option(
-        name: [.customShort("o"), .long],
-        help: ArgumentHelp("The file to write; - is standard output.", valueName: "file"))
-    var output: String?
-    @Option(help: ArgumentHelp("The same seed and request give the same frames.", valueName: "N"))
-    var seed: UInt64?
-    @Option(help: ArgumentHelp("Denoising steps.", valueName: "N"))
-    var steps: Int?
-    @Option(help: ArgumentHelp("mp4, avi, y4m or jpg, whatever the file is called.", valueName: "name"))
-    var format: String?
-    @Flag(help: "Print the new video's id and leave; the daemon goes on.")
-    var noWait = false
-    @Flag(name: .shortAndLong, help: "No progress.")
-    var quiet = false
-    @OptionGroup var connection: Connection
-
-    func wait(for created: Video) throws {
-        try Ending(
-            output: output, format: format, previewDir: nil, noWait: noWait, quiet: quiet, connection: connection
-        ).wait(for: created)
-    }
-}
-
 struct Extend: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Continue a finished video, or show what came before it.",
@@ -34,15 +9,15 @@ struct Extend: ParsableCommand {
     @Argument(help: "What the new part shows.") var prompt: String
     @Flag(help: "Add in front instead of behind.") var backward = false
     @Option(help: ArgumentHelp("How much is added.", valueName: "N")) var seconds: Double?
-    @OptionGroup var options: VariationOptions
+    @OptionGroup var making: MakingOptions
 
     func run() throws {
-        var request = ExtendVideo(video: id, prompt: prompt, direction: backward ? "backward" : "forward")
-        request.seconds = seconds
-        request.seed = options.seed
-        request.steps = options.steps
+        var request = CreateVideo(prompt: prompt, making)
+        request.video = id
+        request.direction = backward ? "backward" : "forward"
+        request.seconds = seconds.map(text)
         let filled = request
-        try options.wait(for: reporting { try options.connection.daemon.extend(filled) })
+        try making.make { try $0.extend(filled) }
     }
 }
 
@@ -51,14 +26,11 @@ struct Remix: ParsableCommand {
         abstract: "Make a finished video again with another prompt, from the same seed.")
     @Argument(help: "The video's id.") var id: String
     @Argument(help: "What the video shows now.") var prompt: String
-    @OptionGroup var options: VariationOptions
+    @OptionGroup var making: MakingOptions
 
     func run() throws {
-        var request = CreateVideo(prompt: prompt)
-        request.seed = options.seed
-        request.steps = options.steps
-        let filled = request
-        try options.wait(for: reporting { try options.connection.daemon.remix(id, filled) })
+        let request = CreateVideo(prompt: prompt, making)
+        try making.make { try $0.remix(id, request) }
     }
 }
 

@@ -107,6 +107,20 @@ private let models = String(#filePath.dropLast("Tests/GenerationTests/KnownLaten
         }
     }
 
+    @Test func aLoopComesBackTheWayItWent() throws {
+        var request = try request([])
+        request.loop = true
+        request.frames = 17
+        let video = try generator.generate(request, observer: Silent())
+        #expect(video.frames.count == 17 && video.latents.count == 5 * 24 * 16 * 16 * 4)
+        let shape = try generator.model.description.latentShape(width: 64, height: 64, frames: 17)
+        #expect(video.peakBytes <= generator.bytes(for: shape, guided: false, isLong: true))
+        for (back, there) in [(16, 0), (13, 3), (9, 7)] {
+            let same = decibels(video.frames[back], video.frames[there])
+            #expect(same > 24 && same > decibels(video.frames[there], video.frames[8]), "\(back): \(same) dB")
+        }
+    }
+
     @Test func aModelWithoutAnEncoderSaysSo() throws {
         var description = generator.model.description
         description.autoencoder.encoder = nil

@@ -58,6 +58,18 @@ import Video
         #expect(try resolve { $0.seconds = seconds }.frames == frames)
     }
 
+    @Test(arguments: [(0.01, 9), (1.2, 17), (2.2, 25), (60, 481)])
+    func roundsLoopsUp(seconds: Double, frames: Int) throws {
+        var description = resolver.description
+        description.autoencoder.encoder = description.autoencoder.decoder
+        var parameters = VideoParameters(prompt: "a frog")
+        (parameters.loop, parameters.seconds) = (true, seconds)
+        let request = try RequestResolver(description).resolve(parameters)
+        #expect(request.frames == frames && request.isLoop)
+        let error = #expect(throws: RequestError.self) { try resolver.resolve(parameters) }
+        #expect(error?.field == "loop" && error?.kind == .unsupported)
+    }
+
     typealias Change = @Sendable (inout VideoParameters) -> Void
 
     static let wrong: [(String, Change)] = [

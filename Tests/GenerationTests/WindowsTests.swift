@@ -22,6 +22,13 @@ import Testing
             Windows(forward: 4, behind: 9, longest: 5).windows == [Window(known: 2, new: 3), Window(known: 4, new: 1)])
     }
 
+    @Test func loopsTurnRoundInTheMiddle() {
+        #expect(Windows(loop: 3, longest: 5).windows == [Window(known: 0, new: 2, spare: 3)])
+        #expect(Windows(loop: 5, longest: 5).windows == [Window(known: 0, new: 3, spare: 2)])
+        #expect(Windows(loop: 9, longest: 5).windows == [Window(known: 0, new: 5)])
+        #expect(Windows(loop: 13, longest: 5).windows == Windows(forward: 7, behind: 0, longest: 5).windows)
+    }
+
     @Test func allAreMadeAndNoneIsTooLong() {
         for longest in 3...9 {
             for present in 0...6 {

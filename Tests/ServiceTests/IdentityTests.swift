@@ -43,6 +43,7 @@ import Testing
             #expect(created.hasPrefix("HTTP/1.1 200"))
             #expect(try ask(service, "GET /v1/videos/\(mine)").hasPrefix("HTTP/1.1 404"))
             #expect(try ask(service, "DELETE /v1/videos/\(mine)").hasPrefix("HTTP/1.1 404"))
+            #expect(try ask(service, "POST /v1/videos/\(mine)/remix").hasPrefix("HTTP/1.1 404"))
             #expect(try ask(service, "GET /v1/videos/\(mine)/preview.mjpeg").hasPrefix("HTTP/1.1 404"))
             let theirs = try ask(service, "GET /v1/videos")
             #expect(theirs.contains("theirs") && !theirs.contains(mine))

@@ -38,6 +38,7 @@ extension TestService {
     ]
     private static let ownKeys = [
         "seed", "fps", "frames", "frames_sha256", "queue_position", "eta_ms", "steps", "guidance", "negative_prompt",
+        "loop",
     ]
 
     @Test func aVideoFromPromptToDeletion() async throws {
