@@ -62,6 +62,11 @@ int cl_set_affinity(const int *cpus, int count) {
 uint64_t cl_hwcap(void) { return getauxval(AT_HWCAP); }
 uint64_t cl_hwcap2(void) { return getauxval(AT_HWCAP2); }
 
+int cl_schedule_as_batch(void) {
+    const struct sched_param parameters = {0};
+    return -pthread_setschedparam(pthread_self(), SCHED_BATCH, &parameters);
+}
+
 void cl_set_thread_name(const char *name) {
     char cut[16];
     strncpy(cut, name, sizeof cut - 1);

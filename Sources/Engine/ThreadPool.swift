@@ -27,7 +27,7 @@ public final class ThreadPool: Sendable {
         pthread_sigmask(SIG_BLOCK, &blocked, &previous)
         var workers: [Thread] = []
         for _ in 1..<max(threads, 1) {
-            let started = Thread("compute") {
+            let started = Thread("compute", computes: true) {
                 if let cpus { Processors.keepCaller(on: cpus) }
                 shared.live()
             }

@@ -21,7 +21,7 @@ final class ComputeThread: Sendable {
 
     /// `false` when the system has no thread to give.
     func start() -> Bool {
-        let started = Thread("compute") { [orders] in
+        let started = Thread("compute", computes: true) { [orders] in
             while case .work(let body) = orders.wait({ $0.take() }) { body() }
         }
         thread.withLock { $0 = started }

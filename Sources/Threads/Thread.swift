@@ -12,8 +12,13 @@ public struct Thread: Sendable {
     /// - Parameters:
     ///   - name: what `ps -L` shows, 15 bytes.
     ///   - niceness: its own, -20...19 (Linux gives every thread one); nil keeps the caller's.
-    public init?(_ name: String, niceness: Int32? = nil, _ body: @escaping @Sendable () -> Void) {
-        let context = Unmanaged.passRetained(ThreadBody(name: name, niceness: niceness, run: body))
+    ///   - computes: it is one that works long and that nobody waits for at a display: scheduled as SCHED_BATCH, so that it
+    ///     never pushes a thread aside that has just woken. Where that is not allowed it is scheduled as its caller.
+    public init?(
+        _ name: String, niceness: Int32? = nil, computes: Bool = false, _ body: @escaping @Sendable () -> Void
+    ) {
+        let context = Unmanaged.passRetained(
+            ThreadBody(name: name, niceness: niceness, computes: computes, run: body))
         var handle = pthread_t()
         let status = pthread_create(
             &handle, nil,
@@ -21,6 +26,7 @@ public struct Thread: Sendable {
                 guard let context else { return nil }
                 let body = Unmanaged<ThreadBody>.fromOpaque(context).takeRetainedValue()
                 cl_set_thread_name(body.name)
+                if body.computes { _ = cl_schedule_as_batch() }
                 if let niceness = body.niceness { setpriority(__priority_which_t(PRIO_PROCESS.rawValue), 0, niceness) }
                 body.run()
                 return nil
@@ -45,11 +51,13 @@ public struct Thread: Sendable {
 private final class ThreadBody: Sendable {
     let name: String
     let niceness: Int32?
+    let computes: Bool
     let run: @Sendable () -> Void
 
-    init(name: String, niceness: Int32?, run: @escaping @Sendable () -> Void) {
+    init(name: String, niceness: Int32?, computes: Bool, run: @escaping @Sendable () -> Void) {
         self.name = name
         self.niceness = niceness
+        self.computes = computes
         self.run = run
     }
 }

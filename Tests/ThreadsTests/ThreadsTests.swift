@@ -22,6 +22,17 @@ private struct Failed: Error {}
         #expect(name.withLock { $0 } == "a thread")
         #expect(niceness.withLock { $0 } == 19)
     }
+
+    @Test func computingThreadsAreScheduledAsBatch() throws {
+        let policies = Locked<[Int32]>([])
+        for computes in [true, false] {
+            let thread = Thread("a thread", computes: computes) {
+                policies.withLock { $0.append(sched_getscheduler(0)) }
+            }
+            try #require(thread).join()
+        }
+        #expect(policies.withLock { $0 } == [3 /* SCHED_BATCH */, SCHED_OTHER])
+    }
 }
 
 @Suite struct MonitorTests {

@@ -29,6 +29,9 @@ int cl_set_affinity(const int *cpus, int count);
 uint64_t cl_hwcap(void);
 uint64_t cl_hwcap2(void);
 
+/// Schedules the calling thread as SCHED_BATCH: it computes and never preempts a thread that has just woken.
+int cl_schedule_as_batch(void);
+
 /// Names the calling thread; the kernel keeps 15 bytes.
 void cl_set_thread_name(const char *name);
 
