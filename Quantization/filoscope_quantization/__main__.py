@@ -14,8 +14,9 @@ def convert(arguments):
             raise QuantizationError("convert --random takes no float checkpoint, only the folder to write")
         from .random_model import write_random_model
 
-        size = write_random_model(arguments.random, arguments.out_dir, arguments.seed)
-        print(f"wrote {arguments.out_dir}: a transformer alone, {size} bytes; text encoder and autoencoder are not made")
+        size = write_random_model(arguments.random, arguments.out_dir, arguments.seed, arguments.like)
+        what = "a transformer alone" if arguments.like is None else "a whole model"
+        print(f"wrote {arguments.out_dir}: {what}, {size} bytes")
         return
     if arguments.float_dir is None:
         raise QuantizationError("convert needs a float checkpoint folder and the folder to write")
@@ -83,6 +84,8 @@ def main(argv=None):
     sub.add_argument("--random", metavar="NAME", help="no checkpoint: random int8 weights in the shape of "
                      "wan2.1-t2v-1.3b or nano-like, for benchmarks")
     sub.add_argument("--seed", type=int, default=1, help="of --random")
+    sub.add_argument("--like", metavar="MODEL", help="with --random: a whole model, with the text encoder of this model "
+                     "folder and a random autoencoder of Wan's size, for the daemon")
     sub.add_argument("--float", action="store_true", help="the engine's layout with float32 linears")
     sub.add_argument("--keep-float", action="append", default=[], metavar="PATTERN",
                      help="layers that stay float32, as 'blocks.*.ffn.net.2'; may be given several times")

@@ -5,14 +5,16 @@ import hashlib
 import json
 import math
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
 
 from . import QuantizationError
-from .architecture import Kind, transformer_layers
-from .layout import block_matrix, pad_vector
-from .tensor_file import ALIGNMENT, LAYOUT_VERSION
+from .architecture import Kind, autoencoder_layers, preview_layers, transformer_layers
+from .layout import block_matrix, convolution_float, convolution_int8, pad_vector
+from .model_folder import VOCABULARY_FILE, file_identity, read_json
+from .tensor_file import ALIGNMENT, LAYOUT_VERSION, write_tensor_file
 
 TRANSFORMER_FILE = "transformer.safetensors"
 _WAN_1_3B = {
@@ -29,13 +31,27 @@ MODELS = {
 }
 
 
-def write_random_model(name, out_dir, seed=1):
+# TAEHV for Wan 2.1 (madebyollin/taehv, `taew2_1`), and a preview network that suits its latents.
+_AUTOENCODER = {
+    "kind": "taehv", "patch_size": 1, "image_channels": 3, "latent_channels": 16,
+    "encoder": {"widths": [64, 64, 64, 64], "blocks": [3, 3, 3], "space": [2, 2, 2], "time": [2, 2, 1]},
+    "decoder": {"widths": [256, 128, 64, 64], "blocks": [3, 3, 3], "space": [2, 2, 2], "time": [1, 2, 2]},
+}
+_PREVIEW = {"kind": "conv", "widths": [48, 48], "pixel_shuffle": 4}
+
+
+def write_random_model(name, out_dir, seed=1, like=None):
     """A folder with a random transformer of that name and a model.json that describes it alone: no text encoder, no
-    autoencoder. `filoscope-bench step` opens it, the daemon refuses it."""
+    autoencoder. `filoscope-bench step` opens it, the daemon refuses it. With `like`, a model folder, a whole model that
+    the daemon makes videos with: that folder's text encoder (and a transformer that reads its states), a random TAEHV of
+    Wan's size, 256x160 and 17 frames."""
     if name not in MODELS:
         raise QuantizationError(f"no random model is called {name!r}; there are {', '.join(MODELS)}")
     config, tokens = MODELS[name]
     folder = Path(out_dir)
+    whole = {} if like is None else read_json(Path(like) / "model.json")
+    if like is not None:
+        config = {**config, "text_dim": whole["text_encoder"]["hidden_size"]}
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / TRANSFORMER_FILE
     size, digest = _write(path, transformer_layers(config), seed)
@@ -45,8 +61,44 @@ def write_random_model(name, out_dir, seed=1):
         "tokenizer": {"max_tokens": tokens}, "transformer": {**config, "file": TRANSFORMER_FILE},
         "files": {TRANSFORMER_FILE: {"bytes": size, "sha256": digest}},
     }
+    if like is not None:
+        size += _complete(description, whole, Path(like), folder, seed)
     (folder / "model.json").write_text(json.dumps(description, indent=1) + "\n", encoding="utf-8")
     return size
+
+
+def _complete(description, whole, like, folder, seed):
+    """Writes what is missing to a whole model and describes it; returns its bytes."""
+    generator = np.random.Generator(np.random.Philox(seed + 1))
+    channels = _AUTOENCODER["latent_channels"]
+    description |= {
+        "licence": "none", "description": "Random weights, for benchmarks: its pictures mean nothing",
+        "tokenizer": whole["tokenizer"], "text_encoder": whole["text_encoder"],
+        "autoencoder": {**_AUTOENCODER, "file": "autoencoder.safetensors"},
+        "preview": {**_PREVIEW, "file": "preview.safetensors"},
+        "latents": {"mean": [0.0] * channels, "std": [1.0] * channels},
+        "generation": {
+            "prediction": "velocity", "shift": 3.0, "steps": {"default": 30, "min": 1, "max": 50},
+            "guidance": {"default": 5.0, "min": 1, "max": 10}, "fps": 16, "sizes": ["256x160"],
+            "frames": {"min": 5, "max": 17, "step": 4}},
+    }
+    for file in (whole["text_encoder"]["file"], VOCABULARY_FILE):
+        shutil.copyfile(like / file, folder / file)
+    for file, layers in (("autoencoder.safetensors", autoencoder_layers(_AUTOENCODER)),
+                         ("preview.safetensors", preview_layers(_PREVIEW, channels))):
+        tensors = {}
+        for layer in layers:
+            weight = generator.standard_normal(layer.shape, np.float32) / np.float32(math.sqrt(math.prod(layer.shape[1:])))
+            bias = np.zeros(layer.shape[0], np.float32)
+            if layer.name.startswith("decoder."):
+                # Bytes of -2.56...2.54; what stands behind a ReLU has only the upper half, which costs the same.
+                tensors |= convolution_int8(layer.name, weight, bias, layer.past, (0.02, 128))
+            else:
+                tensors |= convolution_float(layer.name, weight, bias if layer.bias else None)
+        write_tensor_file(folder / file, tensors)
+    files = [whole["text_encoder"]["file"], VOCABULARY_FILE, "autoencoder.safetensors", "preview.safetensors"]
+    description["files"] |= {file: file_identity(folder / file) for file in files}
+    return sum(description["files"][file]["bytes"] for file in files)
 
 
 def _plan(layers):

@@ -1,5 +1,6 @@
 import json
 import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -59,6 +60,17 @@ def test_memory_is_that_of_one_tensor(monkeypatch, tmp_path):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert size > 30_000_000 and peak < 16_000_000
+
+
+def test_a_whole_model_has_what_the_daemon_wants(monkeypatch, tmp_path):
+    monkeypatch.setitem(random_model.MODELS, "small", (SMALL, 24))
+    like = Path(__file__).parents[2] / "Tests/Goldens/tiny/model"
+    assert main(["convert", "--random", "small", "--like", str(like), str(tmp_path / "out")]) == 0
+    assert main(["inspect", str(tmp_path / "out")]) == 0
+    description = json.loads((tmp_path / "out/model.json").read_text())
+    assert description["transformer"]["text_dim"] == description["text_encoder"]["hidden_size"]
+    files = {file.name for file in (tmp_path / "out").iterdir()}
+    assert files == {"model.json", *description["files"]}
 
 
 def test_refuses_what_it_does_not_know(tmp_path, capsys):
