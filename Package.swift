@@ -33,13 +33,16 @@ let package = Package(
         .systemLibrary(name: "CPNG", pkgConfig: "libpng", providers: [.apt(["libpng-dev"])]),
         .systemLibrary(name: "COpenH264", pkgConfig: "openh264", providers: [.apt(["libopenh264-dev"])]),
         .target(name: "Media", dependencies: ["Video", "CTurboJPEG", "CPNG", "COpenH264"], swiftSettings: strict),
+        // Its other half, libv4lconvert, comes with the same packages; the module map links both.
+        .systemLibrary(name: "CVideo4Linux", pkgConfig: "libv4l2", providers: [.apt(["libv4l-dev"])]),
+        .target(name: "Camera", dependencies: ["Video", "Media", "Threads", "CVideo4Linux"], swiftSettings: strict),
 
         // The daemon around them.
         .target(name: "Jobs", dependencies: ["Video", "Threads"], swiftSettings: strict),
         .target(
             name: "Service",
             dependencies: [
-                "Jobs", "Media", "Video", "Threads", "CLinux",
+                "Jobs", "Media", "Camera", "Video", "Threads", "CLinux",
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "NIOHTTP1", package: "swift-nio"),
@@ -55,12 +58,15 @@ let package = Package(
         .executableTarget(
             name: "filoscoped",
             dependencies: [
-                "Service", "Jobs", "Generation", "Host", "Media", "Threads",
+                "Service", "Jobs", "Generation", "Host", "Media", "Camera", "Video", "Threads",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ], swiftSettings: strict),
         .executableTarget(
             name: "filoscope",
-            dependencies: ["Client", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+            dependencies: [
+                "Client", "Camera", "Media", "Video",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
             swiftSettings: strict),
         .executableTarget(
             name: "filoscope-bench",
@@ -78,9 +84,13 @@ let package = Package(
         .testTarget(name: "ThreadsTests", dependencies: ["Threads"], swiftSettings: strict),
         .testTarget(name: "VideoTests", dependencies: ["Video"], swiftSettings: strict),
         .testTarget(name: "MediaTests", dependencies: ["Media", "Video"], swiftSettings: strict),
+        .testTarget(
+            name: "CameraTests", dependencies: ["Camera", "CVideo4Linux", "Media", "Threads", "Video"],
+            swiftSettings: strict),
         .testTarget(name: "JobsTests", dependencies: ["Jobs", "Video", "Threads"], swiftSettings: strict),
         .testTarget(
-            name: "ServiceTests", dependencies: ["Service", "Jobs", "Media", "Video", "Threads"], swiftSettings: strict),
+            name: "ServiceTests", dependencies: ["Service", "Jobs", "Media", "Camera", "Video", "Threads"],
+            swiftSettings: strict),
         .testTarget(name: "HostTests", dependencies: ["Host", "Threads"], swiftSettings: strict),
         .testTarget(name: "ClientTests", dependencies: ["Client"], swiftSettings: strict),
     ],

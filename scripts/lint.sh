@@ -20,14 +20,16 @@ only() {
 only 'Engine' 'CKernels'
 only 'Service' 'NIO[A-Za-z0-9]*'
 only 'Host' 'CSystemd'
-only 'Media' 'CTurboJPEG|CPNG|COpenH264|CVideo4Linux'
+only 'Media' 'CTurboJPEG|CPNG|COpenH264'
+only 'Camera' 'CVideo4Linux'
+only 'Service|filoscoped|filoscope|filoscope-bench' 'Camera'
 only 'Generation|Models|filoscope-bench' 'Engine'
 only 'Generation|filoscope-bench' 'Models'
 only 'filoscoped|filoscope-bench' 'Generation'
 only 'Service|Generation|filoscoped|filoscope-bench' 'Jobs'
 only 'filoscoped' 'Host|Service'
 only 'filoscope' 'Client'
-only 'Engine|Generation|Jobs|Service|Host|filoscoped' 'Threads'
+only 'Engine|Generation|Jobs|Camera|Service|Host|filoscoped' 'Threads'
 only '-' 'Foundation'
 # The thread sanitizer does not see the calls of this lock and reports races where there are none.
 if grep -rnE '\bMutex[<(]' --include='*.swift' Sources Tests; then
