@@ -18,6 +18,16 @@ public struct Daemon: Sendable {
         try decode(Video.self, from: post("/v1/videos/extensions", request))
     }
 
+    /// `video` changed as far as `strength` says.
+    public func edit(_ request: CreateVideo) throws(ClientError) -> Video {
+        try decode(Video.self, from: post("/v1/videos/edits", request))
+    }
+
+    /// One video, a passage, another video.
+    public func blend(_ request: CreateVideo) throws(ClientError) -> Video {
+        try decode(Video.self, from: post("/v1/videos/blends", request))
+    }
+
     /// The video `id` again, with what `request` says otherwise.
     public func remix(_ id: String, _ request: CreateVideo) throws(ClientError) -> Video {
         try decode(Video.self, from: post("/v1/videos/\(segment(id))/remix", request))

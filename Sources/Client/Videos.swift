@@ -37,7 +37,7 @@ public struct VideoPage: Sendable, Codable {
 
 /// The fields of `POST /v1/videos` and of its kin; what is `nil` is left to the model.
 public struct CreateVideo: Sendable, Encodable {
-    public var prompt: String
+    public var prompt: String?
     public var model: String?
     public var size: String?
     public var seconds: String?
@@ -51,11 +51,31 @@ public struct CreateVideo: Sendable, Encodable {
     /// The picture that the video begins with, and the one that it ends with.
     public var input_reference: Picture?
     public var end_reference: Picture?
-    /// The id of the video that is extended, and where: `forward` or `backward`.
+    /// The ids of the videos that a blend leads from and to.
+    public var from: String?
+    public var to: String?
+    /// What is shown when; the prompt may be left out then.
+    public var storyboard: [Scene]?
+    /// How far `video` is changed, above 0, at most 1, and where: a picture that is white there.
+    public var strength: Double?
+    public var mask: Picture?
+    /// The id of the video that is extended or changed, or a `data:` URL of one; and where it is extended: `forward` or `backward`.
     public var video: String?
     public var direction: String?
 
-    public init(prompt: String) { self.prompt = prompt }
+    public init(prompt: String?) { self.prompt = prompt }
+}
+
+/// A part of a video that is told in several prompts.
+public struct Scene: Sendable, Encodable {
+    public var prompt: String
+    /// Seconds from the video's beginning.
+    public var at: Double
+
+    public init(prompt: String, at: Double) {
+        self.prompt = prompt
+        self.at = at
+    }
 }
 
 /// The fields of `POST /v1/images/generations`.
@@ -83,6 +103,11 @@ public struct Picture: Sendable, Encodable {
         let type = bytes.starts(with: [0xFF, 0xD8]) ? "image/jpeg" : "image/png"
         image_url = "data:\(type);base64," + Data(bytes).base64EncodedString()
     }
+}
+
+/// A video inside a request; the daemon says what is wrong with it.
+public func dataURL(ofVideo bytes: [UInt8]) -> String {
+    "data:application/octet-stream;base64," + Data(bytes).base64EncodedString()
 }
 
 /// The data of `video.progress` and `video.preview`.

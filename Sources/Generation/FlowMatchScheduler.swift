@@ -14,6 +14,14 @@ public struct FlowMatchScheduler: Sendable, Equatable {
         }
     }
 
+    /// The end of the same path, from noise of `strength` (0...1, before the shift) on: SDEdit's way to change a video, which
+    /// keeps the more of it the less noise it gets. All levels but the first are those of the whole path, which is all that
+    /// a network distilled to few steps has seen.
+    public init(steps: Int, shift: Float, strength: Float) {
+        let first = shift * strength / (1 + (shift - 1) * strength)
+        sigmas = [first] + FlowMatchScheduler(steps: steps, shift: shift).sigmas.filter { $0 < first }
+    }
+
     public var steps: Int { sigmas.count - 1 }
 
     /// What the transformer is told of `step`: 1000·s (its training's time scale).

@@ -9,6 +9,8 @@ import Video
 /// stand in the middle. The last frame of every segment but the last is dropped: the next segment's first stands for it.
 struct LatentVideo {
     var segments: [[[Float]]]
+    /// Those of the video that it leads to.
+    private(set) var destination: [[[Float]]] = []
     private let channels: Int
     private let height: Int
     private let width: Int
@@ -19,16 +21,25 @@ struct LatentVideo {
         (channels, height, width) = (shape.channels, shape.height, shape.width)
         segments = [[]]
         guard let source = request.source else { return }
-        let total = source.segments.reduce(0, +)
-        guard material.latents.count == total * shape.frameCount * MemoryLayout<Float>.stride else {
-            throw GenerationError.failed(
-                "\(material.latents.count) bytes of latents are not those of \(total) frames")
+        let next = request.destination?.segments ?? []
+        let own = source.segments.reduce(0, +) * shape.frameCount * MemoryLayout<Float>.stride
+        segments = try Self.segments(source.segments, of: Array(material.latents.prefix(own)), shape)
+        destination = try Self.segments(next, of: Array(material.latents.dropFirst(own)), shape)
+    }
+
+    /// Reads what `bytes` wrote.
+    static func segments(
+        _ counts: [Int], of latents: [UInt8], _ shape: LatentShape
+    ) throws(GenerationError) -> [[[Float]]] {
+        let total = counts.reduce(0, +)
+        guard latents.count == total * shape.frameCount * MemoryLayout<Float>.stride else {
+            throw .failed("\(latents.count) bytes of latents are not those of \(total) frames")
         }
-        let area = height * width
-        let (channels, latents) = (channels, material.latents)
+        let area = shape.height * shape.width
+        let channels = shape.channels
         var place = 0
-        segments = latents.withUnsafeBytes { bytes in
-            source.segments.map { count in
+        return latents.withUnsafeBytes { bytes in
+            counts.map { count in
                 defer { place += count }
                 return (place..<place + count).map { frame in
                     (0..<channels * area).map { index in
@@ -48,7 +59,7 @@ struct LatentVideo {
     }
 
     func windows(_ request: VideoRequest, _ description: ModelDescription) -> Windows {
-        Windows(request.frames, after: request.source, isLoop: request.isLoop, description)
+        Windows(request, description)
     }
 
     /// The end of the last segment, for a window that goes on from it. The first known frame of a window stands for one
@@ -121,14 +132,13 @@ final class VideoDecoder {
 }
 
 extension Windows {
-    /// How a video of `frames` frames is made, `source` being there already.
-    init(
-        _ frames: Int, after source: VideoRequest.Source?, isLoop: Bool = false, _ description: ModelDescription
-    ) {
+    /// How the video is made; only its length, and what is there already, are looked at.
+    init(_ request: VideoRequest, _ description: ModelDescription) {
+        let frames = request.frames
         let factor = description.autoencoder.timeFactor
-        let longest = (description.generation.frames.max - 1) / factor + 1
-        guard let source else {
-            guard !isLoop else {
+        let longest = description.longestWindow
+        guard let source = request.source else {
+            guard !request.isLoop else {
                 self.init(loop: (frames - 1) / factor + 1, longest: longest)
                 return
             }
@@ -138,6 +148,11 @@ extension Windows {
             return
         }
         let added = frames - source.frames
+        if let destination = request.destination {
+            let between = (added - destination.frames + 1) / factor
+            self.init(forward: between, behind: source.segments.last ?? 0, leading: longest)
+            return
+        }
         switch source.direction {
         case .forward:
             self.init(forward: added / factor, behind: source.segments.last ?? 0, longest: longest)

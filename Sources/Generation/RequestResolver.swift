@@ -44,7 +44,14 @@ struct RequestResolver {
         guard !parameters.isImage || parameters.references.isEmpty else {
             throw unsupported("input_reference", "an image is made from words alone")
         }
-        for reference in parameters.references where !description.abilities.contains(reference.rawValue) {
+        if let edit = parameters.edit { try check(edit, parameters) }
+        var parameters = parameters
+        if let last = parameters.storyboard.last, parameters.destination == nil {
+            try check(storyboard: parameters)
+            parameters.seconds = parameters.seconds ?? last.at + usualScene
+        }
+        for reference in parameters.references
+        where reference != .mask && !description.abilities.contains(reference.rawValue) {
             throw unsupported(
                 reference.rawValue, "\(description.name) can't begin or end with a picture: it has no encoder")
         }
@@ -60,10 +67,18 @@ struct RequestResolver {
                 source?.segments = [(extended.frames - 1) / description.autoencoder.timeFactor + 1]
             }
         }
+        var destination = parameters.destination
+        if let next = destination, next.segments.isEmpty {
+            destination?.segments = [(next.frames - 1) / description.autoencoder.timeFactor + 1]
+        }
         let isLoop = parameters.loop == true
         if isLoop { try check(loop: parameters) }
         let frames =
-            if let source { try frames(extending: source, seconds: parameters.seconds) } else {
+            if let edit = parameters.edit {
+                rounded(up: edit.frames)
+            } else if let source {
+                try frames(extending: source, to: destination, seconds: parameters.seconds)
+            } else {
                 parameters.isImage ? 1 : try frames(seconds: parameters.seconds, isLoop: isLoop)
             }
         var request = VideoRequest(
@@ -72,9 +87,31 @@ struct RequestResolver {
             // Seeds of our own choosing stay exact in JavaScript.
             seed: parameters.seed ?? UInt64.random(in: 0..<(1 << 32)), steps: steps, guidance: guidance,
             references: parameters.references)
-        let windows = Windows(frames, after: source, isLoop: isLoop, description).windows
         request.source = source
+        request.destination = destination
         if isLoop { request.loop = true }
+        let windows = Windows(request, description).windows
+        if destination != nil {
+            request.storyboard = parameters.storyboard.isEmpty ? nil : parameters.storyboard
+        } else if let last = parameters.storyboard.last {
+            let length = Double(frames) / Double(generation.fps)
+            guard last.at < min(parameters.seconds ?? length, length),
+                windows.count > 1 || parameters.storyboard.count == 1
+            else {
+                throw unsupported(
+                    "storyboard",
+                    "the last scene begins at \(last.at) of \(min(parameters.seconds ?? length, length)) seconds; scenes need "
+                        + "more than the \(Double(generation.frames.max) / Double(generation.fps)) seconds of one window"
+                )
+            }
+            request.storyboard = parameters.storyboard
+        }
+        if let edit = parameters.edit {
+            request.edit = edit
+        }
+        if request.edit != nil || destination != nil {
+            request.stepsTaken = FlowMatchScheduler(request, generation).steps
+        }
         if windows.count > 1 { request.windows = windows.count }
         if let source {
             var segments = source.segments
@@ -82,34 +119,42 @@ struct RequestResolver {
             case .forward: segments[segments.count - 1] += windows.reduce(0) { $0 + $1.new }
             case .backward: segments = windows.reversed().map(\.new) + segments
             }
-            request.segments = segments
+            request.segments = segments + (destination?.segments ?? [])
         }
         return request
     }
 
     /// Frames with what is added to `source`: whole latent frames, not less than `seconds`, which are one window when nothing
     /// was said.
-    private func frames(extending source: VideoRequest.Source, seconds: Double?) throws(RequestError) -> Int {
+    private func frames(
+        extending source: VideoRequest.Source, to destination: VideoRequest.Destination?, seconds: Double?
+    ) throws(RequestError) -> Int {
         let factor = description.autoencoder.timeFactor
         let fps = Double(description.generation.fps)
         if source.direction == .backward, (source.segments.first ?? 0) < 2 {
             throw unsupported("direction", "a video of one frame can't be extended backwards")
         }
-        let longest = (description.generation.frames.max - 1) / factor + 1
-        let usual = longest - Windows.overlap - (source.direction == .backward ? 1 : 0)
+        if let destination, (destination.segments.first ?? 0) < 2 {
+            throw unsupported("to", "a video of one frame can't be led to")
+        }
+        // The last new frame gives way to the destination's first.
+        let there = source.frames + (destination.map { $0.frames - 1 } ?? 0)
+        let longest = description.longestWindow
+        let isBetween = source.direction == .backward || destination != nil
+        let usual = longest - Windows.overlap - (isBetween ? 1 : 0)
         let wanted = seconds ?? Double(usual * factor) / fps
         guard wanted.isFinite, wanted > 0 else {
             throw RequestError(.invalid, code: "invalid_seconds", field: "seconds", "seconds must be more than 0")
         }
-        let room = Double(maximumFrames - source.frames) / fps
+        let room = Double(maximumFrames - there) / fps
         guard wanted <= room else {
             throw unsupported(
                 "seconds",
-                "\(description.name) makes up to \(Double(maximumFrames) / fps) seconds in all; this video "
-                    + "can be extended by \(max(0, room))")
+                "\(description.name) makes up to \(Double(maximumFrames) / fps) seconds in all; \(max(0, room)) can be "
+                    + "added to what is there")
         }
         let frames = Int((wanted * fps).rounded(.up))
-        return min(source.frames + (frames + factor - 1) / factor * factor, maximumFrames)
+        return min(there + (frames + factor - 1) / factor * factor, maximumFrames)
     }
 
     /// Frames of the longest video: a minute where windows can follow each other, else what fits into one.
@@ -140,10 +185,52 @@ struct RequestResolver {
             throw unsupported("seconds", "\(description.name) makes up to \(longest) seconds, not \(seconds)")
         }
         // In [0, maximumFrames] by the check above, so the conversion can't trap.
-        let wanted = Int((seconds * Double(description.generation.fps)).rounded(.up))
-        let past = max(0, wanted - allowed.min)
-        let longestAllowed = allowed.min + (maximumFrames - allowed.min) / allowed.step * allowed.step
-        return min(longestAllowed, allowed.min + (past + allowed.step - 1) / allowed.step * allowed.step)
+        return rounded(up: Int((seconds * Double(description.generation.fps)).rounded(.up)), allowed)
+    }
+
+    /// The shortest length that is made and has `wanted` frames, or the longest that is made.
+    private func rounded(up wanted: Int, _ lengths: ModelDescription.Generation.Frames? = nil) -> Int {
+        let lengths = lengths ?? description.generation.frames
+        let past = max(0, wanted - lengths.min)
+        let longest = lengths.min + (maximumFrames - lengths.min) / lengths.step * lengths.step
+        return min(longest, lengths.min + (past + lengths.step - 1) / lengths.step * lengths.step)
+    }
+
+    private func check(_ edit: VideoRequest.Edit, _ parameters: VideoParameters) throws(RequestError) {
+        guard description.abilities.contains("edits") else {
+            throw unsupported("video", "\(description.name) can't change videos: it has no encoder")
+        }
+        guard edit.strength > 0, edit.strength <= 1 else {
+            throw RequestError(
+                .invalid, code: "invalid_strength", field: "strength", "strength must be above 0 and at most 1")
+        }
+        let shortest = edit.source == .latents ? description.generation.frames.min : 1
+        guard (shortest...maximumFrames).contains(edit.frames),
+            edit.source == .pictures || (edit.frames - 1) % description.autoencoder.timeFactor == 0
+        else {
+            throw unsupported(
+                "video",
+                "a video of \(edit.frames) frames; \(description.name) changes \(shortest) to \(maximumFrames)")
+        }
+        guard parameters.source == nil, !parameters.isImage, parameters.loop != true else {
+            throw unsupported("video", "a video is changed, or extended, or a loop: one at a time")
+        }
+    }
+
+    /// Seconds of a scene when nothing was said.
+    private var usualScene: Double {
+        Windows.passing(
+            description.longestWindow, timeFactor: description.autoencoder.timeFactor, fps: description.generation.fps)
+    }
+
+    private func check(storyboard parameters: VideoParameters) throws(RequestError) {
+        guard description.abilities.contains("storyboard") else {
+            throw unsupported("storyboard", "\(description.name) makes one window, in which no scene follows another")
+        }
+        guard parameters.source == nil, parameters.edit == nil, !parameters.isImage, parameters.loop != true else {
+            throw unsupported("storyboard", "a storyboard tells a new video; no loop, edit, extension or image")
+        }
+        for scene in parameters.storyboard { try check(text: scene.prompt, field: "storyboard", mayBeEmpty: false) }
     }
 
     private func check(loop parameters: VideoParameters) throws(RequestError) {
@@ -177,10 +264,14 @@ struct RequestResolver {
 }
 
 extension ModelDescription {
+    /// Latent frames that the transformer sees at once.
+    var longestWindow: Int { (generation.frames.max - 1) / autoencoder.timeFactor + 1 }
+
     /// What can be asked of the model beside text to video, by the names of `/v1/capabilities`.
     var abilities: [String] {
         let always = ["images", "remix"]
         return autoencoder.encoder == nil
-            ? always : always + ["extensions", "loop"] + Reference.allCases.map(\.rawValue)
+            ? always
+            : always + ["blends", "edits", "extensions", "loop", "storyboard"] + Reference.ends.map(\.rawValue)
     }
 }

@@ -1,4 +1,5 @@
 import Engine
+import Glibc
 import Jobs
 import Models
 import Video
@@ -71,15 +72,17 @@ public final class VideoGenerator: Sendable {
         let start = plan.mark
         planEncoding(shape, in: &plan)
         plan.rewind(to: start)
-        for _ in 0..<(guided ? 2 : 1) {
+        func planText() {
             let mark = plan.mark
             plan.allocate(Float.self, count: text.maximumTokens * text.hiddenSize)
             text.plan(in: &plan)
             plan.rewind(to: mark)
             transformer.planContext(in: &plan)
         }
-        // The decoder of a long video stays while its windows are made.
+        if guided { planText() }
+        // The decoder of a long video stays while its windows are made, and scenes change the prompt above it.
         if isLong { planDecoding(shape, in: &plan) }
+        planText()
         let mark = plan.mark
         transformer.plan(shape, in: &plan)
         plan.rewind(to: mark)
@@ -107,8 +110,9 @@ public final class VideoGenerator: Sendable {
             unconditional: guided ? try arena.allocate(Float.self, count: largest.count) : nil)
 
         if observer.isCancelled { throw GenerationError.cancelled }
+        let changed = try changed(request, material, shape: largest, arena: arena)
+        let stays = material.pictures[.mask].map { EditedLatents.stays($0, largest) } ?? []
         let pictures = try knownPictures(material, shape: largest, arena: arena)
-        let prompt = try context(of: request.prompt, arena: arena)
         let opposite = guided ? try context(of: request.negativePrompt, arena: arena) : nil
 
         var frames: [Frame] = []
@@ -124,7 +128,17 @@ public final class VideoGenerator: Sendable {
                 try decoder?.push(latent) { frames.append($0) }
             }
         }
+        let after = try decode(video.destination, shape: largest, arena: arena, isCancelled)
+        var passage = ArraySlice<[Float]>()
+        if !after.isEmpty {
+            let between = windows.reduce(0) { $0 + $1.new }
+            passage = try dissolve(from: frames, to: after, latents: between, shape: largest, arena: arena)[...]
+        }
+        let scenes = try scenes(request, arena: arena)
+        let prompt = scenes == nil ? try context(of: request.prompt, arena: arena) : nil
         for (index, window) in windows.enumerated() {
+            let mark = arena.mark
+            defer { arena.rewind(to: mark) }
             let shape = video.shape(frames: window.count)
             var known = backward ? video.following(window) : KnownLatents()
             if !backward, window.known > 0 {
@@ -139,10 +153,23 @@ public final class VideoGenerator: Sendable {
             if index + 1 == windows.count, window.count > 1, let last = pictures.last {
                 known.frames[window.count - 1] = last
             }
+            for place in 0..<window.following {
+                known.frames[window.count - window.following + place] = video.destination[0][1 + place]
+            }
+            var edited: EditedLatents?
+            if let present = video.segments.last?.count, !changed.isEmpty {
+                edited = EditedLatents(stays: stays)
+                for index in 0..<window.new { edited?.frames[window.known + index] = changed[present + index] }
+            }
+            if !passage.isEmpty {
+                edited = EditedLatents(stays: [])
+                for index in 0..<window.new { edited?.frames[window.known + index] = passage.popFirst() }
+            }
+            let context = try prompt ?? context(of: scenes, video, window, request, arena: arena)
             let offset = backward ? 0 : (video.segments.last?.count ?? 0) - window.known
             try denoise(
-                request, shape: shape, known: known, contexts: (prompt, opposite), buffers, noise: noise,
-                window: (index, windows.count, offset), arena: arena, observer: observer)
+                request, shape: shape, known: known, edited: edited, contexts: (context, opposite), buffers,
+                noise: noise, window: (index, windows.count, offset), arena: arena, observer: observer)
             let first = backward ? 0 : window.known
             let made = (first..<first + window.new).map { position in
                 latentFrame(position, of: buffers.latents, shape)
@@ -163,6 +190,11 @@ public final class VideoGenerator: Sendable {
                 video.segments[0].append(latent)
                 try decoder?.push(latent) { frames.append($0) }
             }
+        }
+        if !after.isEmpty {
+            frames.removeLast()
+            frames += after
+            video.segments += video.destination
         }
         let kept = video.bytes
         if decoder == nil {
@@ -185,7 +217,7 @@ public final class VideoGenerator: Sendable {
 
     /// Leaves the clean latents of one window in `buffers`.
     private func denoise(
-        _ request: VideoRequest, shape: LatentShape, known: KnownLatents,
+        _ request: VideoRequest, shape: LatentShape, known: KnownLatents, edited: EditedLatents?,
         contexts: (prompt: TextContext, opposite: TextContext?), _ buffers: Buffers, noise: [Float]?,
         window: (index: Int, count: Int, offset: Int), arena: Arena, observer: any GenerationObserver
     ) throws {
@@ -198,10 +230,10 @@ public final class VideoGenerator: Sendable {
         } else {
             Random.normal(seed: request.seed, stream: UInt64(window.index), count: shape.count, into: latents)
         }
-        known.restore(in: latents, shape)
-
         let generation = model.description.generation
-        let scheduler = FlowMatchScheduler(steps: request.steps, shift: Float(generation.shift))
+        let scheduler = FlowMatchScheduler(request, generation)
+        edited?.mix(into: latents, scheduler.sigmas[0], shape)
+        known.restore(in: latents, shape)
         for step in 0..<scheduler.steps {
             if observer.isCancelled { throw GenerationError.cancelled }
             let timesteps = known.timesteps(scheduler.timestep(step), frames: shape.frames)
@@ -221,6 +253,7 @@ public final class VideoGenerator: Sendable {
             if generation.prediction == .velocity {
                 compute.axpby(1, latents, -sigma, predicted, count: shape.count)
             }
+            edited?.restore(in: predicted, shape)
             // x + (x − clean) / s · (s' − s) = s'/s · x + (1 − s'/s) · clean
             let kept = next / sigma
             compute.axpby(1 - kept, predicted, kept, latents, count: shape.count)
@@ -258,8 +291,17 @@ public final class VideoGenerator: Sendable {
     private func decodeAllButLast(
         _ video: LatentVideo, shape: LatentShape, arena: Arena, _ isCancelled: () throws -> Void
     ) throws -> [Frame] {
+        guard video.segments.count > 1 else { return [] }
+        let earlier = Array(video.segments.dropLast())
+        return Array(try decode(earlier, shape: shape, arena: arena, isCancelled).dropLast())
+    }
+
+    private func decode(
+        _ segments: [[[Float]]], shape: LatentShape, arena: Arena, _ isCancelled: () throws -> Void
+    ) throws -> [Frame] {
         var frames: [Frame] = []
-        for segment in video.segments.dropLast() {
+        for (index, segment) in segments.enumerated() {
+            if index > 0 { frames.removeLast() }
             let mark = arena.mark
             defer { arena.rewind(to: mark) }
             let decoder = try VideoDecoder(self, shape, arena)
@@ -267,7 +309,6 @@ public final class VideoGenerator: Sendable {
                 try isCancelled()
                 try decoder.push(latent) { frames.append($0) }
             }
-            frames.removeLast()
         }
         return frames
     }
@@ -278,22 +319,67 @@ public final class VideoGenerator: Sendable {
         (frames - 1 + frames * steps - (steps - 1 - step)) % frames
     }
 
-    /// An empty text is the unconditional input.
-    private func context(of text: String, arena: Arena) throws -> TextContext {
-        guard !text.isEmpty else {
-            return try model.transformer.context(states: nil, tokens: 0, compute: compute, arena: arena)
+    private func scenes(_ request: VideoRequest, arena: Arena) throws -> Scenes? {
+        guard let storyboard = request.storyboard else { return nil }
+        let description = model.description
+        // A transition passes from one text to the other in its whole length.
+        let passing =
+            request.destination == nil
+            ? Windows.passing(
+                description.longestWindow, timeFactor: description.autoencoder.timeFactor, fps: request.fps)
+            : 2 * (storyboard.last?.at ?? 1)
+        return try Scenes(storyboard, passing: passing, hiddenSize: model.textEncoder.hiddenSize) {
+            try states(of: $0, arena: arena)
         }
+    }
+
+    /// The text of `window`, which is the next of `video`.
+    private func context(
+        of scenes: Scenes?, _ video: LatentVideo, _ window: Windows.Window, _ request: VideoRequest, arena: Arena
+    ) throws -> TextContext {
+        let before = (video.segments.last?.count ?? 0) - (request.source?.segments.last ?? 0)
+        let middle = (Double(before) + Double(window.new) / 2) * Double(model.description.autoencoder.timeFactor)
+        return try context(states: scenes?.states(at: middle / Double(request.fps)) ?? [], arena: arena)
+    }
+
+    private func context(of text: String, arena: Arena) throws -> TextContext {
+        try context(states: states(of: text, arena: arena), arena: arena)
+    }
+
+    /// No states are the unconditional input.
+    private func context(states: Scenes.States, arena: Arena) throws -> TextContext {
+        try states.withUnsafeBufferPointer {
+            try model.transformer.context(
+                states: $0.isEmpty ? nil : $0.baseAddress, tokens: $0.count / model.textEncoder.hiddenSize,
+                compute: compute, arena: arena)
+        }
+    }
+
+    /// `[tokens, hidden]`; none of an empty text.
+    private func states(of text: String, arena: Arena) throws -> Scenes.States {
+        guard !text.isEmpty else { return [] }
         let encoder = model.textEncoder
         let tokens = try model.tokenizer.encode(text)
         // The states are copied out of the arena so that the context, which stays, can take their place in it.
         let mark = arena.mark
+        defer { arena.rewind(to: mark) }
         let buffer = try arena.allocate(Float.self, count: encoder.maximumTokens * encoder.hiddenSize)
         try encoder.encode(tokens, into: buffer, compute: compute, arena: arena)
-        let states = Array(UnsafeBufferPointer(start: buffer, count: tokens.count * encoder.hiddenSize))
-        arena.rewind(to: mark)
-        return try states.withUnsafeBufferPointer {
-            try model.transformer.context(
-                states: $0.baseAddress, tokens: tokens.count, compute: compute, arena: arena)
+        return Array(UnsafeBufferPointer(start: buffer, count: tokens.count * encoder.hiddenSize))
+    }
+}
+
+extension FlowMatchScheduler {
+    init(_ request: VideoRequest, _ generation: ModelDescription.Generation) {
+        let shift = Float(generation.shift)
+        if let edit = request.edit {
+            self.init(steps: request.steps, shift: shift, strength: Float(edit.strength))
+        } else if request.destination != nil {
+            // What leads over begins as one video's pictures fading into the other's. With more noise than this what is
+            // made leaves these, and jumps where it has to come back to them.
+            self.init(steps: request.steps, shift: shift, strength: 0.1)
+        } else {
+            self.init(steps: request.steps, shift: shift)
         }
     }
 }

@@ -11,9 +11,11 @@ struct Windows: Equatable {
     struct Window: Equatable {
         var known: Int
         var new: Int
+        /// Given behind what is made: what it leads to.
+        var following = 0
         /// Made behind these and thrown away, so that the model sees its usual length.
         var spare = 0
-        var count: Int { known + new + spare }
+        var count: Int { known + new + spare + following }
     }
 
     /// In the order of being made.
@@ -41,6 +43,17 @@ struct Windows: Equatable {
 
     /// Latent frames of a loop of `count` before it turns round.
     static func turn(ofLoop count: Int) -> Int { (count + 1) / 2 }
+
+    /// From `present` latent frames over `added` new ones to others: the last window knows the first of these that stands for
+    /// as many frames as a new one does, and the latent frame in front of it gives its last frame to the first of them.
+    init(forward added: Int, behind present: Int, leading longest: Int) {
+        let least = min(present, Self.overlap, longest - 2)
+        let last = min(added, longest - 1 - least)
+        self.init(forward: added - last, behind: present, longest: longest)
+        for index in windows.indices { windows[index].spare = max(0, longest - windows[index].count) }
+        let known = min(present + added - last, longest - 1 - last)
+        windows.append(Window(known: known, new: last, following: 1))
+    }
 
     /// In front of a segment of `present` latent frames: `added` frames, a multiple of `timeFactor`. Each window makes a
     /// segment of its own, whose last frame is dropped: the next one's first stands for it.

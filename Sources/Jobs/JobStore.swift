@@ -3,8 +3,8 @@ import Glibc
 import Video
 
 /// Jobs on disk: `<directory>/jobs/<id>/job.json`, `frames.bin`, `latents.bin`, and of pictures that came with the
-/// request `input_reference.rgb`, `end_reference.rgb`: RGB8 of the video's size, no header; of a video that it
-/// extends `source.bin`, the latents.
+/// request `input_reference.rgb`, `end_reference.rgb`, `mask.rgb`: RGB8 of the video's size, no header; of a video that
+/// it extends or changes `source.bin`, the latents, or `video.rgb`, the frames one after another.
 ///
 /// A job exists from the moment its job.json was renamed into place; a completed one had its frames and latents made durable
 /// before. What can't be read is moved to `<directory>/quarantine`, never deleted and never in the way. One owner at a time.
@@ -30,6 +30,7 @@ struct JobStore {
     private static let maximumRecord = 1 << 20
     private static let trash = ".removed-"
     private static let source = "source.bin"
+    private static let video = "video.rgb"
     /// Latents of the longest videos there are.
     private static let maximumLatents = 1 << 28
 
@@ -74,7 +75,7 @@ struct JobStore {
             let record = try? JSONDecoder().decode(Record.self, from: Data(bytes)), record.version == Record.current,
             record.job.id == id, record.job.isPlausible,
             record.job.status != .completed || files.isKind(S_IFREG, "\(jobs)/\(id)/frames.bin"),
-            record.job.request.source == nil || files.isKind(S_IFREG, "\(jobs)/\(id)/\(Self.source)"),
+            Self.material(of: record.job.request).allSatisfy({ files.isKind(S_IFREG, "\(jobs)/\(id)/\($0)") }),
             (record.job.request.references ?? []).allSatisfy({ files.isKind(S_IFREG, path(of: $0, in: id)) })
         else { return nil }
         return Entry(job: record.job, parameters: record.parameters, bytes: files.size(ofFolder: "\(jobs)/\(id)"))
@@ -97,7 +98,17 @@ struct JobStore {
 
     /// What a folder may hold whose job.json was not written yet.
     private static func isBeforeAcceptance(_ name: String) -> Bool {
-        name.hasSuffix(".tmp") || name == source || Reference.allCases.contains { name == "\($0.rawValue).rgb" }
+        name.hasSuffix(".tmp") || [source, video].contains(name)
+            || Reference.allCases.contains { name == "\($0.rawValue).rgb" }
+    }
+
+    /// Files that a request needs beside its pictures.
+    private static func material(of request: VideoRequest) -> [String] {
+        switch request.edit?.source {
+        case .latents: [source]
+        case .pictures: [video]
+        case nil: request.source == nil ? [] : [source]
+        }
     }
 
     private func path(of reference: Reference, in id: String) -> String { "\(jobs)/\(id)/\(reference.rawValue).rgb" }
@@ -111,6 +122,9 @@ struct JobStore {
                 try files.replace(path(of: reference, in: job.id), with: frame.pixels)
             }
             if !material.latents.isEmpty { try files.replace("\(folder)/\(Self.source)", with: material.latents) }
+            if !material.video.isEmpty {
+                try files.replace("\(folder)/\(Self.video)", with: material.video.flatMap(\.pixels))
+            }
             try save(job, parameters: parameters)
         } catch {
             try? files.removeFolder(folder)
@@ -128,8 +142,20 @@ struct JobStore {
             guard bytes.count == size.pixels * 3 else { throw FileError(operation: "read", path: path, code: EINVAL) }
             material.pictures[reference] = Frame(size: size, pixels: bytes)
         }
-        if job.request.source != nil {
+        let names = Self.material(of: job.request)
+        if names.contains(Self.source) {
             material.latents = try files.read("\(jobs)/\(job.id)/\(Self.source)", limit: Self.maximumLatents)
+        }
+        if names.contains(Self.video) {
+            let path = "\(jobs)/\(job.id)/\(Self.video)"
+            let bytes = try files.read(path, limit: Self.maximumLatents)
+            let each = size.pixels * 3
+            guard bytes.count == (job.request.edit?.frames ?? 0) * each else {
+                throw FileError(operation: "read", path: path, code: EINVAL)
+            }
+            material.video = stride(from: 0, to: bytes.count, by: each).map {
+                Frame(size: size, pixels: Array(bytes[$0..<$0 + each]))
+            }
         }
         return material
     }

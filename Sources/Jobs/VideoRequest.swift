@@ -18,26 +18,49 @@ public struct VideoParameters: Sendable, Equatable {
     public var isImage = false
     /// It ends where it begins.
     public var loop: Bool?
+    /// What is shown when, instead of the prompt alone; empty is none.
+    public var storyboard: [Scene] = []
+    /// The video that it changes. Its latents, or its pictures, are the `VideoMaterial`'s.
+    public var edit: VideoRequest.Edit?
     /// The video that it extends; `seconds` then is what is added. Its latents are the `VideoMaterial`'s.
     public var source: VideoRequest.Source?
+    /// The video that the new one leads to from `source`; `seconds` are between them. Its latents stand behind the source's.
+    public var destination: VideoRequest.Destination?
 
     public init(prompt: String) { self.prompt = prompt }
 
     /// The same for the same request, in every process: a hash of what was said, fields that were not left out.
     func fingerprint(_ material: VideoMaterial) -> String {
-        let fields: [(String, String?)] =
-            [
-                ("prompt", prompt), ("model", model), ("size", size?.description), ("seconds", seconds.map { "\($0)" }),
-                ("seed", seed.map { "\($0)" }), ("steps", steps.map { "\($0)" }),
-                ("guidance", guidance.map { "\($0)" }),
-                ("negative_prompt", negativePrompt), ("fps", fps.map { "\($0)" }),
-                ("image", isImage ? "1" : nil), ("loop", loop == true ? "1" : nil),
-                ("direction", source?.direction.rawValue),
-                ("source", material.latents.isEmpty ? nil : SHA256.hash(material.latents)),
-            ] + material.pictures.map { ($0.key.rawValue, Frame.sha256(of: [$0.value])) }.sorted { $0.0 < $1.0 }
+        var fields: [(String, String?)] = [
+            ("prompt", prompt), ("model", model), ("size", size?.description), ("seconds", seconds.map { "\($0)" }),
+            ("seed", seed.map { "\($0)" }), ("steps", steps.map { "\($0)" }), ("guidance", guidance.map { "\($0)" }),
+            ("negative_prompt", negativePrompt), ("fps", fps.map { "\($0)" }), ("image", isImage ? "1" : nil),
+        ]
+        fields.append(("loop", loop == true ? "1" : nil))
+        for scene in storyboard { fields.append(("scene", "\(scene.at) \(scene.prompt)")) }
+        fields.append(("direction", source?.direction.rawValue))
+        fields.append(("destination", destination.map { "\($0.frames)" }))
+        fields.append(("strength", edit.map { "\($0.strength)" }))
+        fields.append(("source", material.latents.isEmpty ? nil : SHA256.hash(material.latents)))
+        fields.append(("video", material.video.isEmpty ? nil : Frame.sha256(of: material.video)))
+        for reference in Reference.allCases {
+            fields.append((reference.rawValue, material.pictures[reference].map { Frame.sha256(of: [$0]) }))
+        }
         var hash = SHA256()
         for case (let name, let value?) in fields { hash.update(Array("\(name) \(value.utf8.count) \(value)\n".utf8)) }
         return hash.finalize()
+    }
+}
+
+/// A part of a video that is told in several prompts.
+public struct Scene: Sendable, Equatable, Codable {
+    public var prompt: String
+    /// Where it begins, in seconds; of a transition, where it is half way there.
+    public var at: Double
+
+    public init(prompt: String, at: Double) {
+        self.prompt = prompt
+        self.at = at
     }
 }
 
@@ -57,12 +80,39 @@ public struct VideoRequest: Sendable, Equatable, Codable {
     public var references: [Reference]?
     /// The video that it goes on from; nil is none.
     public var source: Source?
+    /// The video that it leads to from `source`; nil is none.
+    public var destination: Destination?
+    /// What is shown when, in place of the prompt; nil is the prompt all along.
+    public var storyboard: [Scene]?
+    /// The video that it changes; nil is none.
+    public var edit: Edit?
+    /// Steps of each window, of the `steps` of a video that is made from nothing; nil is all of them.
+    public var stepsTaken: Int?
     /// Latent frames of each segment of the finished video; nil is one.
     public var segments: [Int]?
     /// It ends where it begins, so that it can be shown over and over; nil, as in jobs of before there were any, is no.
     public var loop: Bool?
     /// Passes it is made in, each of `steps` steps; nil is one.
     public var windows: Int?
+
+    /// A video that is changed: noised as far as `strength` says, and denoised again.
+    public struct Edit: Sendable, Equatable, Codable {
+        /// How it is kept.
+        public enum Source: String, Sendable, Codable {
+            case latents, pictures
+        }
+        /// Above 0, at most 1, which leaves nothing of it.
+        public var strength: Double
+        /// Its length; the last is held until the new video's is full.
+        public var frames: Int
+        public var source: Source
+
+        public init(strength: Double, frames: Int, source: Source) {
+            self.strength = strength
+            self.frames = frames
+            self.source = source
+        }
+    }
 
     /// A video that another one contains.
     public struct Source: Sendable, Equatable, Codable {
@@ -84,17 +134,39 @@ public struct VideoRequest: Sendable, Equatable, Codable {
 
     public var isLoop: Bool { loop == true }
 
+    /// A video that another one ends with.
+    public struct Destination: Sendable, Equatable, Codable {
+        public var frames: Int
+        /// Latent frames of each of its segments.
+        public var segments: [Int]
+
+        public init(frames: Int, segments: [Int]) {
+            self.frames = frames
+            self.segments = segments
+        }
+    }
+
     /// Steps of all windows.
-    public var allSteps: Int { steps * (windows ?? 1) }
+    public var allSteps: Int { (stepsTaken ?? steps) * (windows ?? 1) }
 
     /// Numbers that no arithmetic here stumbles over.
     var isPlausible: Bool {
         guard (1...10_000).contains(steps), (1...100_000).contains(frames), (1...1000).contains(fps),
-            guidance.isFinite, (1...100_000).contains(windows ?? 1)
+            guidance.isFinite, (1...100_000).contains(windows ?? 1), (1...10_000).contains(stepsTaken ?? 1)
         else { return false }
-        let counts = (segments ?? []) + (source?.segments ?? [])
+        if let edit {
+            guard edit.strength > 0, edit.strength <= 1, (1...frames).contains(edit.frames), source == nil else {
+                return false
+            }
+        }
+        guard (storyboard ?? []).allSatisfy({ (0...1e6).contains($0.at) }) else { return false }
+        let counts = (segments ?? []) + (source?.segments ?? []) + (destination?.segments ?? [])
         guard counts.count <= 10_000, counts.allSatisfy({ (1...100_000).contains($0) }) else { return false }
-        guard let source else { return true }
+        guard let source else { return destination == nil }
+        if let destination {
+            guard source.direction == .forward, (1..<frames).contains(destination.frames), !destination.segments.isEmpty
+            else { return false }
+        }
         return !source.segments.isEmpty && (1..<frames).contains(source.frames)
     }
 
@@ -121,25 +193,38 @@ public enum Reference: String, Sendable, Codable, CaseIterable {
     case first = "input_reference"
     /// Its last.
     case last = "end_reference"
+    /// White where an edit changes the video, black where it stays.
+    case mask
+
+    /// What a video begins and ends with.
+    public static let ends: [Reference] = [.first, .last]
 }
 
 /// What a video is made from besides words. A job keeps it, durable before the job is accepted.
 public struct VideoMaterial: Sendable, Equatable {
     /// Of the request's size.
     public var pictures: [Reference: Frame] = [:]
-    /// Of the video that is extended, as `GeneratedVideo` has them; empty without one.
+    /// Of the video that is changed, when it came as a file: of the request's size.
+    public var video: [Frame] = []
+    /// Of the video that is extended or changed, as `GeneratedVideo` has them; empty without one.
     public var latents: [UInt8] = []
 
-    public init(pictures: [Reference: Frame] = [:], latents: [UInt8] = []) {
+    public init(pictures: [Reference: Frame] = [:], latents: [UInt8] = [], video: [Frame] = []) {
         self.pictures = pictures
         self.latents = latents
+        self.video = video
     }
 
     /// Why this is not what `request` needs; nil when it is.
     func mismatch(_ request: VideoRequest) -> RequestError? {
         let wanted = request.references ?? []
-        guard latents.isEmpty == (request.source == nil) else {
-            return RequestError(.invalid, code: "missing_field", field: "video", "there is no video to extend")
+        let edit = request.edit
+        guard latents.isEmpty == (request.source == nil && edit?.source != .latents),
+            video.count == (edit?.source == .pictures ? edit?.frames : 0),
+            video.allSatisfy({ $0.size == request.size })
+        else {
+            return RequestError(
+                .invalid, code: "missing_field", field: "video", "there is no video to go on from, or another one")
         }
         if let missing = wanted.first(where: { pictures[$0] == nil }) {
             return RequestError(

@@ -15,19 +15,21 @@ extension AVI {
             self.jpegs = jpegs
         }
 
+        func frame(_ index: Int) throws(MediaError) -> Frame {
+            let frame = try JPEG.decode(jpegs[index], maximumPixels: size.pixels)
+            guard frame.size == size else {
+                throw .malformed("AVI: frame \(index) is \(frame.size) in a video of \(size)")
+            }
+            return frame
+        }
+
         /// - Parameter maximumPixels: of all frames together; looked at before anything is decoded.
         public func frames(maximumPixels: Int) throws(MediaError) -> [Frame] {
             guard jpegs.count <= maximumPixels / size.pixels else {
                 throw .tooLarge("an AVI of \(jpegs.count) frames of \(size); the limit is \(maximumPixels) pixels")
             }
             var frames: [Frame] = []
-            for (index, jpeg) in jpegs.enumerated() {
-                let frame = try JPEG.decode(jpeg, maximumPixels: size.pixels)
-                guard frame.size == size else {
-                    throw .malformed("AVI: frame \(index) is \(frame.size) in a video of \(size)")
-                }
-                frames.append(frame)
-            }
+            for index in jpegs.indices { frames.append(try frame(index)) }
             return frames
         }
     }

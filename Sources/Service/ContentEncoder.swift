@@ -33,6 +33,38 @@ final class ContentEncoder: Sendable {
         }
     }
 
+    /// A video that somebody sent as `field`, as `size` and `fps` want it.
+    ///
+    /// - Parameter longest: frames at `fps`.
+    func video(_ bytes: [UInt8], field: String, size: Size, fps: Int, longest: Int) async throws -> [Frame] {
+        do {
+            return try await pool.runIfActive {
+                let video = try UploadedVideo(bytes)
+                guard video.count(at: fps) <= longest else {
+                    throw ServiceError.uploadTooLarge(
+                        field: field,
+                        "\(video.count) frames at \(video.rate.frames)/\(video.rate.seconds) a second; the limit is "
+                            + "\(longest) frames at \(fps) a second")
+                }
+                return try video.frames(at: fps, size: size)
+            }
+        } catch let error as MediaError {
+            switch error {
+            case .unsupported(let words):
+                throw ServiceError.unsupportedUpload(
+                    field: field, accepted: "\(UploadedVideo.accepted); this is \(words)")
+            case .tooLarge(let words): throw ServiceError.uploadTooLarge(field: field, words)
+            case .codec, .malformed, .frames:
+                throw ServiceError.invalid(code: "invalid_video", field: field, "\(field) can't be read: \(error)")
+            }
+        }
+    }
+
+    /// The frames of a stored video, decoded.
+    func frames(of video: StoredVideo) async throws -> [Frame] {
+        try await pool.runIfActive { try video.frames.map { try JPEG.decode($0) } }
+    }
+
     /// A stored picture in the format that was asked for.
     func picture(jpeg: [UInt8], as format: ImageRequest.PictureFormat) async throws -> [UInt8] {
         guard format == .png else { return jpeg }

@@ -38,11 +38,18 @@ extension Router {
         parameters.references = before.references ?? []
         parameters.isImage = before.frames == 1
         parameters.loop = parameters.loop ?? before.loop
-        if let extended = before.source {
+        parameters.edit = before.edit
+        if before.edit != nil {
+            guard parameters.seconds == nil else {
+                throw VideoFields.wrong("seconds", "left out: \(id) is as long as the video it was made from")
+            }
+        } else if let extended = before.source {
             // What was added is made anew, the video inside it stays.
-            let added = Double(before.frames - extended.frames) / Double(before.fps)
+            let there = extended.frames + (before.destination.map { $0.frames - 1 } ?? 0)
+            let added = Double(before.frames - there) / Double(before.fps)
             parameters.seconds = parameters.seconds ?? added
             parameters.source = extended
+            parameters.destination = before.destination
         } else {
             parameters.seconds = parameters.seconds ?? Double(before.frames) / Double(before.fps)
         }
@@ -77,10 +84,7 @@ extension Router {
         parameters.size = source.size
         parameters.source = VideoRequest.Source(
             direction: direction, frames: source.frames, segments: source.segments ?? [])
-        let job = try await jobs.submit(
-            parameters, material: VideoMaterial(latents: latents), peer: request.peer,
-            idempotencyKey: request.headers.first(name: "Idempotency-Key"))
-        return try video(try await jobs.job(job.id, peer: request.peer))
+        return try await accept(parameters, VideoMaterial(latents: latents), request)
     }
 
     /// The uploads, decoded and brought to the size that the request is resolved to. What the model can't do is said before
@@ -143,7 +147,7 @@ extension Router {
 
     func object(_ view: JobView) -> VideoObject { VideoObject(view, retentionSeconds: options.retentionSeconds) }
 
-    private func video(_ view: JobView) throws -> Response {
+    func video(_ view: JobView) throws -> Response {
         try json(object(view), headers: Self.pollHeader(view))
     }
 

@@ -64,9 +64,9 @@ struct Router: Sendable {
             try request.allow(.GET, .POST)
             return try await request.method == .POST ? create(request) : list(request)
         }
-        if id == "extensions", part == nil {
+        if part == nil, let compose = ["extensions": extend, "edits": edit, "blends": blend][id] {
             try request.allow(.POST)
-            return try await extend(request)
+            return try await compose(request)
         }
         guard let part else {
             try request.allow(.GET, .DELETE)

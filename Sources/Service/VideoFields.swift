@@ -9,8 +9,11 @@ enum VideoFields {
     static let longestPrompt = 2000
     static let longestModel = 200
     static let known =
-        ["prompt", "model", "size", "seconds", "seed", "steps", "guidance", "negative_prompt", "fps", "loop"]
-        + Reference.allCases.map(\.rawValue)
+        [
+            "prompt", "model", "size", "seconds", "seed", "steps", "guidance", "negative_prompt", "fps", "loop",
+            "storyboard",
+        ]
+        + Reference.ends.map(\.rawValue)
 
     struct Parsed {
         var parameters: VideoParameters
@@ -24,11 +27,11 @@ enum VideoFields {
         var members = try members(body: body, contentType: contentType)
         try refuseUnknown(members, known: known)
         var uploads: [Reference: [UInt8]] = [:]
-        for reference in Reference.allCases {
-            uploads[reference] = try upload(members.removeValue(forKey: reference.rawValue), reference.rawValue)
+        for reference in Reference.ends {
+            uploads[reference] = try picture(members.removeValue(forKey: reference.rawValue), reference.rawValue)
         }
         var parameters = try parameters(members)
-        parameters.references = Reference.allCases.filter { uploads[$0] != nil }
+        parameters.references = Reference.ends.filter { uploads[$0] != nil }
         return Parsed(parameters: parameters, uploads: uploads)
     }
 
@@ -52,10 +55,11 @@ enum VideoFields {
     // MARK: Uploads
 
     /// A file of a form, or a `data:` URL, as a string or as `{"image_url": …}`.
-    private static func upload(_ field: Field?, _ name: String) throws(ServiceError) -> [UInt8]? {
+    static func picture(_ field: Field?, _ name: String) throws(ServiceError) -> [UInt8]? {
         switch field {
         case nil: return nil
         case .file(let bytes): return bytes
+        case .scenes: throw wrong(name, "a picture")
         case .text(let url), .json(.string(let url)): return try contents(ofURL: url, name)
         case .json(.object(let members)):
             guard let url = members["image_url"], members.count == 1 else {
@@ -66,13 +70,28 @@ enum VideoFields {
         }
     }
 
-    private static func contents(ofURL url: String, _ name: String) throws(ServiceError) -> [UInt8] {
+    /// A video that is there already, or one that comes with the request.
+    enum VideoSource {
+        case identifier(String)
+        case file([UInt8])
+    }
+
+    /// A file of a form, a `data:` URL, or an id as `identifier` takes it.
+    static func video(_ field: Field?, _ name: String) throws(ServiceError) -> VideoSource {
+        if case .file(let bytes) = field { return .file(bytes) }
+        let text = try identifier(field, name)
+        return text.hasPrefix("data:") ? .file(try contents(ofURL: text, name, ofAnyType: true)) : .identifier(text)
+    }
+
+    private static func contents(
+        ofURL url: String, _ name: String, ofAnyType: Bool = false
+    ) throws(ServiceError) -> [UInt8] {
         let head = Array(url.utf8.prefix(64))
         guard head.starts(with: "data:".utf8), let comma = head.firstIndex(of: UInt8(ascii: ",")) else {
             throw wrong(name, "a data: URL with base64; nothing is fetched from elsewhere")
         }
         let type = HeaderValue(String(decoding: head[5..<comma], as: UTF8.self))
-        guard ["image/jpeg", "image/png"].contains(type.value) else {
+        guard ofAnyType || ["image/jpeg", "image/png"].contains(type.value) else {
             throw .unsupportedUpload(field: name, accepted: "a JPEG or a PNG")
         }
         guard String(decoding: head[..<comma], as: UTF8.self).hasSuffix(";base64"),
@@ -103,7 +122,13 @@ enum VideoFields {
             throw .invalid(
                 code: "invalid_encoding", field: damaged, "\(damaged ?? "the body") is not well-formed UTF-8")
         }
-        return members.compactMapValues { $0 == .null ? nil : .json($0) }
+        var fields: [String: Field] = members.compactMapValues { $0 == .null ? nil : .json($0) }
+        if members["storyboard"] == .array {
+            struct Body: Decodable { var storyboard: [SceneFields] }
+            let body = try? JSONDecoder().decode(Body.self, from: Data(bytes))
+            fields["storyboard"] = .scenes(body?.storyboard ?? [])
+        }
+        return fields
     }
 
     private static func fields(ofForm body: [UInt8], contentType: String) throws(ServiceError) -> [String: Field] {
@@ -114,12 +139,26 @@ enum VideoFields {
             throw .invalid(code: "invalid_multipart", field: nil, error.message)
         }
         var fields: [String: Field] = [:]
+        var scenes: [SceneFields] = []
         for part in parts {
+            // The SDK's way to send a list of objects.
+            if part.name.hasPrefix("storyboard[]["), scenes.count <= longestStoryboard {
+                let text = String(validating: part.content, as: UTF8.self) ?? ""
+                if part.name.hasSuffix("[prompt]") { scenes.append(SceneFields(prompt: text, at: nil)) }
+                if part.name.hasSuffix("[at]"), let last = scenes.indices.last { scenes[last].at = decimal(text) }
+                fields["storyboard"] = .scenes(scenes)
+                continue
+            }
             // The SDK's way to send an object in a form.
             var name = part.name
             for ending in ["[image_url]", "[id]"] where name.hasSuffix(ending) { name.removeLast(ending.count) }
             guard fields[name] == nil else {
                 throw .invalid(code: "duplicate_field", field: name, "\(name) was sent more than once")
+            }
+            // An id is text without a file's name.
+            if part.name == name, name == "video", part.fileName != nil {
+                fields[name] = .file(part.content)
+                continue
             }
             if part.name == name, Reference(rawValue: name) != nil,
                 part.fileName != nil || part.contentType != nil || !part.content.starts(with: "data:".utf8)
@@ -144,16 +183,65 @@ enum VideoFields {
         case text(String)
         /// A part of a form that is a file's contents.
         case file([UInt8])
+        case scenes([SceneFields])
+    }
+
+    /// Scenes of a storyboard.
+    static let longestStoryboard = 32
+
+    /// One of them as it came; what is missing or of another type is nil.
+    struct SceneFields: Decodable {
+        var prompt: String?
+        var at: Double?
+
+        init(prompt: String?, at: Double?) { (self.prompt, self.at) = (prompt, at) }
+
+        private enum Keys: String, CodingKey { case prompt, at }
+
+        init(from decoder: any Decoder) throws {
+            let container = try? decoder.container(keyedBy: Keys.self)
+            prompt = try? container?.decodeIfPresent(String.self, forKey: .prompt)
+            at = try? container?.decodeIfPresent(Double.self, forKey: .at)
+        }
+    }
+
+    private static func storyboard(_ field: Field?) throws(ServiceError) -> [Scene] {
+        var given: [SceneFields]?
+        switch field {
+        case nil: return []
+        case .scenes(let scenes): given = scenes
+        case .text(let text), .json(.string(let text)):
+            given = try? JSONDecoder().decode([SceneFields].self, from: Data(text.utf8))
+        case .json, .file: break
+        }
+        guard let given, (1...longestStoryboard).contains(given.count) else {
+            throw wrong("storyboard", "a list of 1 to \(longestStoryboard) scenes, {\"prompt\": …, \"at\": seconds}")
+        }
+        var scenes: [Scene] = []
+        for (number, scene) in given.enumerated() {
+            guard let prompt = scene.prompt, !prompt.allSatisfy(\.isWhitespace) else {
+                throw wrong("storyboard", "scenes with a prompt each; scene \(number) has none")
+            }
+            guard let at = scene.at, at.isFinite, at <= 86_400, number == 0 ? at == 0 : at > scenes[number - 1].at
+            else {
+                throw wrong(
+                    "storyboard", "scenes one after another, the first at 0 seconds; scene \(number) is out of order")
+            }
+            scenes.append(Scene(prompt: try checked(prompt, "storyboard"), at: at))
+        }
+        return scenes
     }
 
     static func parameters(_ fields: [String: Field]) throws(ServiceError) -> VideoParameters {
-        guard let prompt = try string(fields["prompt"], "prompt") else {
+        let storyboard = try storyboard(fields["storyboard"])
+        guard let prompt = try string(fields["prompt"], "prompt") ?? storyboard.first?.prompt else {
             throw .invalid(code: "missing_field", field: "prompt", "prompt is missing")
         }
         var parameters = VideoParameters(prompt: try checked(prompt, "prompt"))
         guard !prompt.allSatisfy(\.isWhitespace) else {
             throw .invalid(code: "empty_prompt", field: "prompt", "prompt is empty")
         }
+        parameters.storyboard = storyboard
         if let text = try string(fields["negative_prompt"], "negative_prompt") {
             parameters.negativePrompt = try checked(text, "negative_prompt")
         }
@@ -220,7 +308,7 @@ enum VideoFields {
         case nil: return nil
         case .text(let text), .json(.string(let text)): return text
         case .json(let value): throw wrongType(name, "a string", value)
-        case .file: throw wrong(name, "a string, not a file")
+        case .file, .scenes: throw wrong(name, "a string, not a file")
         }
     }
 
@@ -234,7 +322,7 @@ enum VideoFields {
         case .json(.string(let text)) where textAllowed: number = decimal(text)
         case .json(let value): throw wrongType(name, textAllowed ? "a number or a string" : "a number", value)
         case .text(let text): number = decimal(text)
-        case .file: throw wrong(name, "a number, not a file")
+        case .file, .scenes: throw wrong(name, "a number, not a file")
         }
         guard let number, number.isFinite else { throw wrong(name, "a decimal number") }
         return number
@@ -260,7 +348,7 @@ enum VideoFields {
             throw wrongType(name, "an integer", value)
         case .text(let text):
             value = text.utf8.count <= 20 && text.utf8.allSatisfy({ (0x30...0x39).contains($0) }) ? UInt64(text) : nil
-        case .file: throw wrong(name, "an integer, not a file")
+        case .file, .scenes: throw wrong(name, "an integer, not a file")
         }
         guard let value, range.contains(value) else {
             throw wrong(name, "an integer from \(range.lowerBound) to \(range.upperBound)")
@@ -277,7 +365,7 @@ enum VideoFields {
             guard let id = members["id"] else { throw wrong(name, "an object with an id") }
             return id
         case .json(let value): throw wrongType(name, "an id or an object with an id", value)
-        case .file: throw wrong(name, "the id of a video, not a file")
+        case .file, .scenes: throw wrong(name, "the id of a video, not a file")
         }
     }
 
@@ -288,7 +376,7 @@ enum VideoFields {
         case .text("true"): return true
         case .text("false"): return false
         case .json(let value): throw wrongType(name, "true or false", value)
-        case .text, .file: throw wrong(name, "true or false")
+        case .text, .file, .scenes: throw wrong(name, "true or false")
         }
     }
 }

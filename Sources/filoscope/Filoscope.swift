@@ -27,7 +27,8 @@ struct Filoscope: ParsableCommand {
             """,
         version: "0.1.0",
         subcommands: [
-            Generate.self, Image.self, Extend.self, Remix.self, List.self, Show.self, Watch.self, Save.self,
+            Generate.self, Storyboard.self, Image.self, Extend.self, Edit.self, Blend.self, Remix.self, List.self,
+            Show.self, Watch.self, Save.self,
             Cancel.self, Delete.self, Models.self,
             Status.self,
         ]

@@ -48,7 +48,7 @@ struct Generate: ParsableCommand {
 func text(_ seconds: Double) -> String { seconds == seconds.rounded() ? String(Int(seconds)) : String(seconds) }
 
 extension CreateVideo {
-    init(prompt: String, _ options: MakingOptions) {
+    init(prompt: String?, _ options: MakingOptions) {
         self.init(prompt: prompt)
         seed = options.seed
         steps = options.steps

@@ -1,0 +1,77 @@
+import Video
+
+/// A video that somebody sent: an AVI of Motion JPEG or a Y4M, told by its first bytes. Only its headers are looked at until
+/// a frame is asked for.
+public struct UploadedVideo: Sendable {
+    /// What is read, for messages.
+    public static let accepted = "an AVI of Motion JPEG, or a Y4M"
+
+    private enum Body: Sendable {
+        case avi(AVI.Contents)
+        case y4m(Y4M.Contents)
+    }
+
+    private let body: Body
+
+    /// Throws `.unsupported` for anything else, `.malformed` for what is damaged or holds no frame.
+    public init(_ bytes: [UInt8]) throws(MediaError) {
+        if bytes.starts(with: Y4M.signature) {
+            body = .y4m(try Y4M.read(bytes))
+        } else if bytes.count >= 12, bytes.starts(with: "RIFF".utf8), bytes[8..<12].elementsEqual("AVI ".utf8) {
+            body = .avi(try AVI.read(bytes))
+        } else {
+            throw .unsupported("neither an AVI nor a Y4M")
+        }
+    }
+
+    public var size: Size {
+        switch body {
+        case .avi(let contents): contents.size
+        case .y4m(let contents): contents.size
+        }
+    }
+
+    public var count: Int {
+        switch body {
+        case .avi(let contents): contents.jpegs.count
+        case .y4m(let contents): contents.count
+        }
+    }
+
+    /// Frames a second, as a fraction.
+    public var rate: (frames: Int, seconds: Int) {
+        switch body {
+        case .avi(let contents): (contents.fps, 1)
+        case .y4m(let contents): contents.rate
+        }
+    }
+
+    /// Frames it has at `fps` a second: at least one.
+    public func count(at fps: Int) -> Int { max(1, (2 * count * fps * rate.seconds + rate.frames) / (2 * rate.frames)) }
+
+    /// At `fps` frames a second (those that are shown in the middle of each new frame's time) and of `size`. Only these
+    /// frames are decoded.
+    ///
+    /// - Parameter maximumPixels: of all of them; looked at before anything is decoded.
+    public func frames(at fps: Int, size wanted: Size, maximumPixels: Int = 1 << 28) throws(MediaError) -> [Frame] {
+        let wantedCount = count(at: fps)
+        guard wantedCount <= maximumPixels / size.pixels else {
+            throw .tooLarge("\(wantedCount) frames of \(size) at \(fps) a second; the limit is \(maximumPixels) pixels")
+        }
+        var frames: [Frame] = []
+        var last: (index: Int, frame: Frame)?
+        for index in 0..<wantedCount {
+            let source = min(count - 1, (2 * index + 1) * rate.frames / (2 * fps * rate.seconds))
+            if last?.index != source { last = (source, try frame(source).resampled(to: wanted)) }
+            if let last { frames.append(last.frame) }
+        }
+        return frames
+    }
+
+    private func frame(_ index: Int) throws(MediaError) -> Frame {
+        switch body {
+        case .avi(let contents): try contents.frame(index)
+        case .y4m(let contents): contents.frame(index)
+        }
+    }
+}
