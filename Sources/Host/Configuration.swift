@@ -10,6 +10,8 @@ public struct Configuration: Sendable, Equatable {
     public var threads: Int?
     /// The CPUs they run on, ascending; `nil` leaves the choice to the daemon.
     public var cpus: [Int]?
+    /// A video output node that shows what is made, as `/dev/video9`; `nil` is none.
+    public var videoDevice: String?
     public var limits = Limits()
     public var kiosk = Kiosk()
 
@@ -61,6 +63,7 @@ extension Configuration {
         public var models: String?
         public var threads: Int?
         public var cpus: String?
+        public var videoDevice: String?
 
         public init() {}
     }
@@ -100,6 +103,11 @@ extension Configuration {
         }
         if let text = set(environment["FILOSCOPE_CPUS"]) { configuration.cpus = try list(text, "FILOSCOPE_CPUS") }
         if let text = flags.cpus { configuration.cpus = try list(text, "--cpus") }
+        configuration.videoDevice =
+            flags.videoDevice ?? set(environment["FILOSCOPE_VIDEO_DEVICE"]) ?? configuration.videoDevice
+        if let path = configuration.videoDevice, !path.hasPrefix("/") {
+            throw ConfigurationError("video_device: '\(path)' is not a whole path such as /dev/video9")
+        }
         for (name, path) in [("state", configuration.state), ("models", configuration.models)] where path.isEmpty {
             throw ConfigurationError("\(name): the path is empty")
         }
@@ -148,6 +156,7 @@ extension Configuration {
         listen = file.listen ?? listen
         state = file.state ?? state
         models = file.models ?? models
+        videoDevice = file.videoDevice ?? videoDevice
         do {
             if let value = file.threads { threads = try Self.checked(value, "threads", Self.threadLimit) }
             if let text = file.cpus { cpus = try Self.list(text, "cpus") }
@@ -164,10 +173,14 @@ extension Configuration {
         var models: String?
         var threads: Int?
         var cpus: String?
+        var videoDevice: String?
         var limits: FileLimits?
         var kiosk: FileKiosk?
 
-        enum CodingKeys: String, CodingKey, CaseIterable { case listen, state, models, threads, cpus, limits, kiosk }
+        enum CodingKeys: String, CodingKey, CaseIterable {
+            case listen, state, models, threads, cpus, limits, kiosk
+            case videoDevice = "video_device"
+        }
 
         init(from decoder: any Decoder) throws {
             try refuseUnknown(decoder, CodingKeys.allCases.map(\.rawValue))
@@ -177,6 +190,7 @@ extension Configuration {
             models = try container.decodeIfPresent(String.self, forKey: .models)
             threads = try container.decodeIfPresent(Int.self, forKey: .threads)
             cpus = try container.decodeIfPresent(String.self, forKey: .cpus)
+            videoDevice = try container.decodeIfPresent(String.self, forKey: .videoDevice)
             limits = try container.decodeIfPresent(FileLimits.self, forKey: .limits)
             kiosk = try container.decodeIfPresent(FileKiosk.self, forKey: .kiosk)
         }

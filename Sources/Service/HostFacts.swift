@@ -1,3 +1,5 @@
+import Camera
+
 /// What the host tells about itself for `/state` and `/metrics`; `nil` is not known.
 public struct HostFacts: Sendable, Encodable {
     public var version: String?
@@ -12,6 +14,8 @@ public struct HostFacts: Sendable, Encodable {
     public var mappedResident: Int?
     /// Seconds since the process started.
     public var uptime: Double?
+    /// The node that shows previews and videos; nil when none is configured.
+    public var videoDevice: VirtualCamera.Facts?
 
     public init() {}
 
@@ -22,5 +26,6 @@ public struct HostFacts: Sendable, Encodable {
         case privateResident = "rss_anon_bytes"
         case mappedResident = "rss_file_bytes"
         case uptime = "uptime_seconds"
+        case videoDevice = "video_device"
     }
 }

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Camera
 import FoundationEssentials
 import Generation
 import Glibc
@@ -56,9 +57,10 @@ enum Daemon {
         options.connections = configuration.limits.connections ?? options.connections
         options.connectionsPerPeer = configuration.limits.connectionsPerUser ?? options.connectionsPerPeer
         options.retentionSeconds = configuration.limits.retentionSeconds
+        let camera = virtualCamera(configuration, pipeline, journal)
         let service = Service(
             jobs: jobs, generator: pipeline, options: options,
-            host: { facts(pipeline, threads: threads, started: started) }, log: { write($0, to: journal) })
+            host: { facts(pipeline, camera, threads: threads, started: started) }, log: { write($0, to: journal) })
 
         let terminations = Signals.terminations()
         let sockets = ServiceManager.handedOverSockets()
@@ -72,6 +74,7 @@ enum Daemon {
         journal.write(pipeline.unavailableReason == nil ? .notice : .warning, words)
         let watchdog = watch(jobs, service)
         let teller = Task.daemon { await tellStates(of: jobs, idle: words, changes) }
+        let shower = camera.map { camera in Task.daemon { await show(jobs, on: camera) } }
         verify(pipeline, journal)
 
         for await signal in terminations {
@@ -81,8 +84,45 @@ enum Daemon {
         ServiceManager.stopping(status: "handing the running job back")
         watchdog?.stop()
         teller.cancel()
+        shower?.cancel()
         await jobs.stop()
         await service.stop(running)
+        camera?.stop()
+    }
+
+    private static func virtualCamera(
+        _ configuration: Configuration, _ pipeline: Pipeline, _ journal: Journal
+    ) -> VirtualCamera? {
+        guard let path = configuration.videoDevice else { return nil }
+        guard let model = pipeline.capabilities.first, let size = model.sizes.first else {
+            journal.write(.warning, "video_device: without a model there is nothing to show on \(path)")
+            return nil
+        }
+        let camera = VirtualCamera(
+            VirtualCamera.Settings(path: path, size: size, fps: model.fps), log: { journal.write(.notice, $0) })
+        guard camera.start() else {
+            journal.write(.warning, "video_device: the system has no thread to give")
+            return nil
+        }
+        return camera
+    }
+
+    /// The previews of whatever job runs, then its video.
+    private static func show(_ jobs: JobQueue, on camera: VirtualCamera) async {
+        let everything = Peer(uid: getuid(), isAdministrator: true)
+        var shown: String?
+        while let run = await jobs.nextRunning(after: shown, peer: everything) {
+            shown = run.id
+            camera.look()
+            var seen: UInt64 = 0
+            while let entry = await run.frames.next(after: seen) {
+                seen = entry.sequence
+                camera.show(preview: entry.jpeg)
+            }
+            if let video = try? await jobs.content(run.id, peer: everything) {
+                camera.play(video.frames, fps: video.fps)
+            }
+        }
     }
 
     private typealias Sockets = [(name: String, descriptor: Int32)]
@@ -159,7 +199,9 @@ enum Daemon {
         return limits
     }
 
-    private static func facts(_ pipeline: Pipeline, threads: Int, started: ContinuousClock.Instant) -> HostFacts {
+    private static func facts(
+        _ pipeline: Pipeline, _ camera: VirtualCamera?, threads: Int, started: ContinuousClock.Instant
+    ) -> HostFacts {
         let memory = MemoryFacts.now()
         var facts = HostFacts()
         facts.version = version
@@ -169,6 +211,7 @@ enum Daemon {
         facts.memorySource = memory.available == nil ? nil : "MemAvailable"
         facts.privateResident = memory.privateResident
         facts.mappedResident = memory.mappedResident
+        facts.videoDevice = camera?.facts
         facts.uptime = (ContinuousClock.now - started) / .seconds(1)
         return facts
     }

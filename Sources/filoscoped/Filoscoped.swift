@@ -14,8 +14,8 @@ struct Filoscoped: ParsableCommand {
         abstract: "Makes videos from words for whoever connects to its socket.",
         discussion: """
             Without --listen it takes the socket that systemd hands over. What a flag does not say is taken from the
-            environment (FILOSCOPE_LISTEN, FILOSCOPE_KIOSK, FILOSCOPE_STATE, FILOSCOPE_MODELS, FILOSCOPE_THREADS, FILOSCOPE_CPUS), then
-            from the JSON5 file.
+            environment (FILOSCOPE_LISTEN, FILOSCOPE_KIOSK, FILOSCOPE_STATE, FILOSCOPE_MODELS, FILOSCOPE_THREADS, FILOSCOPE_CPUS,
+            FILOSCOPE_VIDEO_DEVICE), then from the JSON5 file.
             """,
         version: Daemon.version
     )
@@ -29,6 +29,8 @@ struct Filoscoped: ParsableCommand {
 
     @Option(help: ArgumentHelp("CPUs they run on, as 4-7 or 0,2; default: the fastest.", valueName: "list"))
     var cpus: String?
+    @Option(help: ArgumentHelp("A video output node that shows what is made, as /dev/video9.", valueName: "path"))
+    var videoDevice: String?
 
     // Not an async command: the runtime would park the first thread with every signal let through, and SIGTERM would kill.
     func run() throws {
@@ -41,6 +43,7 @@ struct Filoscoped: ParsableCommand {
         flags.models = models
         flags.threads = threads
         flags.cpus = cpus
+        flags.videoDevice = videoDevice
         try waitForTask { [flags] in try await Daemon.run(flags: flags) }
     }
 }

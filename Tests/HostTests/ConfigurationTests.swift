@@ -81,6 +81,8 @@ import Testing
     }
 
     @Test func theKioskIsReadAndBounded() throws {
+        #expect(try load(file: "{video_device: '/dev/video9'}").videoDevice == "/dev/video9")
+        #expect(throws: ConfigurationError.self) { try load(file: "{video_device: 'video9'}") }
         let kiosk = try load(
             environment: ["FILOSCOPE_KIOSK": "/k"],
             file: "{kiosk: {listen: '/file', title: 'T', prompts: ['a', 'b'], idle_seconds: 5}}"
