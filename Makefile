@@ -7,7 +7,7 @@ BUILD := .build/$(CONFIGURATION)
 # The programs carry the Swift runtime: they run where no toolchain is.
 SWIFT_BUILD := swift build -c $(CONFIGURATION) --static-swift-stdlib
 
-.PHONY: help deps build demo test quick-test lint format install parity clean test-deps evaluate bench-peers cross test-arm counts
+.PHONY: help deps build demo test quick-test lint format install parity clean test-deps evaluate coherence bench-peers cross test-arm counts
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -51,6 +51,9 @@ parity: build ## compare the networks with the goldens of the reference implemen
 PYTHON ?= python3
 evaluate: build ## judge nano's own videos, made by the daemon (needs torch: Quantization/train/README.md)
 	cd Quantization && $(PYTHON) -m train.evaluate --daemon ../$(BUILD) --all --prompts 300 --seeds 3 --sheet evaluation.png
+
+coherence: build ## does what nano makes hold together: long videos, extensions, loops, given frames
+	cd Quantization && $(PYTHON) -m train.coherence --daemon ../$(BUILD)
 
 bench-peers: build ## compare linears, attention and steps with ONNX Runtime, OpenVINO and PyTorch
 	@scripts/bench-peers.sh $(BUILD)/filoscope-bench

@@ -116,3 +116,30 @@ def test_reading_once_for_all_padding_is_reading_all_of_it():
     k, v = block.text_kv(model.text_2(torch.nn.functional.gelu(model.text_1(text), approximate="tanh"))).chunk(2, -1)
     wanted = block._attend(queries[2][None].expand(2, -1, -1), block._heads(block.text_norm_k(k)), block._heads(v))
     assert torch.allclose(whole[2], wanted, atol=1e-5) and whole[2].std() > 1e-3
+
+
+@torch.no_grad()
+def test_what_lengthening_goes_on_from():
+    from train.lengthen import LEAST, MOST, OWN, given, neighbours
+
+    torch.manual_seed(0)
+    ahead = neighbours(400, 5)
+    assert set(ahead.sum(1).tolist()) == set(range(LEAST, MOST + 1))
+    # One end, without a gap.
+    assert ((ahead[:, 1:] != ahead[:, :-1]).sum(1) == 1).all()
+    assert 0.5 < ahead[:, 0].float().mean() < 0.8
+    x = torch.randn(400, 2, 5, 3, 3)
+    start = given(lambda noisy, level, text: torch.full_like(noisy, 9.0), x, None)
+    own = (start == 9).flatten(1).all(1)
+    assert abs(own.float().mean() - OWN) < 0.1
+    assert (start[~own] - x[~own]).pow(2).mean().sqrt() < 0.2
+
+
+def test_seams_are_told_in_units_of_the_clips_own_change():
+    from train.coherence import drift, seam
+
+    steady = torch.linspace(0, 1, 30).view(-1, 1, 1, 1).expand(-1, 3, 4, 4)
+    assert seam(steady, [17]) == pytest.approx(1, rel=1e-3)
+    jumping = torch.cat([steady[:17] * 0, steady[17:] * 0 + 1])
+    assert seam(jumping, [17]) == pytest.approx(29) and seam(jumping, [16]) == 0
+    assert drift(jumping) == pytest.approx(0, abs=1e-3) and drift(steady * 0) > 90

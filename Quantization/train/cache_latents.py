@@ -1,6 +1,7 @@
 """Encode clips of the small world, and captions for them, once: what the transformer trains on.
 
 Latents are kept in parts of 1,024 clips, so that training can begin with the first of them.
+With --moving the clips begin anywhere in their motion: what `train.lengthen` goes on from.
 """
 
 import glob
@@ -13,7 +14,7 @@ from . import data, generator
 from .autoencoder import Autoencoder
 from .text import TextEncoder
 
-PART, BATCH, SEED = 1024, 16, 1000
+PART, BATCH, SEED, MOVING_SEED = 1024, 16, 1000, 5000
 CAPTIONS, WHOLE = 32, 29  # of each combination; the first is the plainest, those after WHOLE leave something unsaid
 
 
@@ -41,8 +42,8 @@ def cache_captions(path):
     data.save({"states": torch.cat(states).view(-1, CAPTIONS, 24, 384), "captions": captions}, path("captions.pt"))
 
 
-def parts(path):
-    return sorted(glob.glob(path("latents-*.pt")))
+def parts(path, name="latents"):
+    return sorted(glob.glob(path(f"{name}-*.pt")))
 
 
 def main():
@@ -51,6 +52,8 @@ def main():
     parser.add_argument("--first", type=int, default=0, help="number of the first part (to share the work)")
     parser.add_argument("--each", type=int, default=1, help="do every n-th part (to share the work)")
     parser.add_argument("--captions-only", action="store_true")
+    parser.add_argument("--moving", action="store_true",
+                        help="clips that begin anywhere in their motion, as windows of long videos do: moving-*.pt")
     options = parser.parse_args()
     path = data.start(options)
     cache_captions(path)
@@ -61,15 +64,17 @@ def main():
     model.load_state_dict(data.load(path("autoencoder.pt"))["model"])
     progress = data.Progress(1)
     for number in range(options.first, options.clips // PART, options.each):
-        file = path(f"latents-{number:03d}.pt")
+        file = path(f"{'moving' if options.moving else 'latents'}-{number:03d}.pt")
         if os.path.exists(file):
             continue
-        g = torch.Generator().manual_seed(SEED + number)
+        g = torch.Generator().manual_seed((MOVING_SEED if options.moving else SEED) + number)
         labels = world.trained_labels(PART, g)
         latents = []
         for some in labels.split(BATCH):
+            # No period of a motion divides this.
+            phase = 11.3 * torch.rand(len(some), generator=g) if options.moving else None
             with torch.no_grad():
-                latents.append(model.encode(world.render(some, g)).transpose(1, 2).half())
+                latents.append(model.encode(world.render(some, g, phase=phase)).transpose(1, 2).half())
             progress.add(BATCH)
         data.save({"latents": torch.cat(latents), "labels": labels}, file)
         if not os.path.exists(path("statistics.pt")):

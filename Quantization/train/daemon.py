@@ -1,5 +1,6 @@
 """Clips made by the real daemon: what users get, int8 and all."""
 
+import base64
 import http.client
 import io
 import json
@@ -77,9 +78,9 @@ class Daemon:
         connection.close()
         return result
 
-    def __call__(self, prompt, **fields):
-        """One clip [time, 3, height, width] and the seconds of computing it took."""
-        status, body = self._ask("POST", "/v1/videos", {"prompt": prompt, **fields})
+    def make(self, path="/v1/videos", **fields):
+        """A finished video's object; it stays with the daemon until `forget`."""
+        status, body = self._ask("POST", path, fields)
         if status not in (200, 201, 202):
             raise RuntimeError(body.decode())
         video = json.loads(body)
@@ -87,7 +88,27 @@ class Daemon:
             time.sleep(0.02)
             video = json.loads(self._ask("GET", f"/v1/videos/{video['id']}")[1])
         if video["status"] != "completed":
-            raise RuntimeError(f"{prompt!r}: {video['error']}")
-        content = self._ask("GET", f"/v1/videos/{video['id']}/content?variant=video&format=avi")[1]
+            raise RuntimeError(f"{fields}: {video['error']}")
+        return video
+
+    def clip(self, video):
+        """Its frames [time, 3, height, width] in 0..1."""
+        return frames_of(self._ask("GET", f"/v1/videos/{video['id']}/content?variant=video&format=avi")[1])
+
+    def forget(self, video):
         self._ask("DELETE", f"/v1/videos/{video['id']}")
-        return frames_of(content)
+
+    def __call__(self, prompt, path="/v1/videos", **fields):
+        """One clip [time, 3, height, width]."""
+        video = self.make(path, prompt=prompt, **fields)
+        content = self.clip(video)
+        self.forget(video)
+        return content
+
+
+def picture(frame):
+    """A frame [3, height, width] in 0..1 as a request's `input_reference`: a PNG as a data URL."""
+    pixels = (frame.permute(1, 2, 0).clamp(0, 1) * 255).round().byte().numpy()
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return {"image_url": "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()}

@@ -205,6 +205,11 @@ def _place(name, height, width, g):
     return picture.clamp(0, 1)
 
 
+def _wrapped(x, limit):
+    """Into -limit..limit, coming back on the other side."""
+    return (x + limit) % (2 * limit) - limit
+
+
 class Generator:
     def __init__(self, sprites, height=64, width=64, frames=17, faces=None, spread=1.0, variants=VARIANTS):
         """`sprites` as from sprites.load; `faces` turns each the way it moves.
@@ -230,7 +235,11 @@ class Generator:
         labels = self.labels(2 * count, g)
         return labels[~held_out(labels)][:count]
 
-    def render(self, labels, g, random_facing=False):
+    def render(self, labels, g, random_facing=False, phase=None):
+        """`phase` [batch] is how much of its motion a subject has behind it at the first frame, in lengths of a clip.
+
+        Beyond a clip's length what leaves the picture comes back on the other side, and what has grown shrinks again.
+        """
         batch, T, H, W = len(labels), self.frames, self.height, self.width
         subject, motion, place = labels.unbind(1)
 
@@ -241,12 +250,17 @@ class Generator:
             return (motion == MOTION_NAMES.index(name))[:, None].float()
 
         t = torch.linspace(0, 1, T)[None]
+        if phase is not None:
+            t = t + phase[:, None]
         right, left, up, bounce, spin, grow = (does(name) for name in MOTION_NAMES)
         start_x, start_y, size, far = draw(-0.25, 0.25), draw(-0.1, 0.3), draw(0.42, 0.58), draw(0.8, 1.0)
-        x = start_x * (1 - right - left - 0.6 * grow - 0.6 * spin) + (right - left) * (2 * t - 1) * far * 0.6
-        y = (start_y * (1 - up - 0.7 * grow - 0.6 * spin - bounce) - up * (2 * t - 1) * far * 0.6
+        travelled, grown = (2 * t - 1) * far * 0.6, t
+        if phase is not None:
+            travelled, grown = _wrapped(travelled, 1 + size), 1 - ((t % 2) - 1).abs()
+        x = start_x * (1 - right - left - 0.6 * grow - 0.6 * spin) + (right - left) * travelled
+        y = (start_y * (1 - up - 0.7 * grow - 0.6 * spin - bounce) - up * travelled
              + bounce * (0.35 - 0.6 * torch.sin(2 * math.pi * t).abs()))
-        size = size * (1 + grow * (1.15 * t - 0.5))
+        size = size * (1 + grow * (1.15 * grown - 0.5))
         angle = spin * 2 * math.pi * 0.9 * t
         # Turn the sprite the way it moves (or at random, for a judge that must not read the facing).
         facing = self.faces[subject][:, None]

@@ -24,15 +24,15 @@ MUON = 2  # Muon's learning rate, in AdamW's
 class Clips:
     """All cached parts, normalised, as one tensor; looks for new parts now and then."""
 
-    def __init__(self, path):
-        self.path, self.files = path, []
+    def __init__(self, path, name="latents"):
+        self.path, self.name, self.files = path, name, []
         statistics = data.load(path("statistics.pt"))
         self.mean, self.std = (statistics[key].view(1, -1, 1, 1, 1) for key in ("mean", "std"))
         self.latents, self.labels = torch.empty(0), torch.empty(0, dtype=torch.long)
         self.look()
 
     def look(self):
-        new = [file for file in cache_latents.parts(self.path) if file not in self.files]
+        new = [file for file in cache_latents.parts(self.path, self.name) if file not in self.files]
         loaded = [data.load(file) for file in new]
         self.files += new
         if loaded:
