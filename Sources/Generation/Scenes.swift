@@ -29,11 +29,10 @@ struct Scenes {
                 result = scene.states
                 continue
             }
-            let count = max(result.count, scene.states.count)
-            result = (0..<count).map { index in
-                (index < result.count ? result[index] * (1 - part) : 0)
-                    + (index < scene.states.count ? scene.states[index] * part : 0)
-            }
+            var mixture = States(repeating: 0, count: max(result.count, scene.states.count))
+            for (index, value) in result.enumerated() { mixture[index] = value * (1 - part) }
+            for (index, value) in scene.states.enumerated() { mixture[index] += value * part }
+            result = mixture
         }
         return result
     }
