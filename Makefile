@@ -7,7 +7,7 @@ BUILD := .build/$(CONFIGURATION)
 # The programs carry the Swift runtime: they run where no toolchain is.
 SWIFT_BUILD := swift build -c $(CONFIGURATION) --static-swift-stdlib
 
-.PHONY: help deps build demo test quick-test lint format install parity clean test-deps evaluate coherence bench-peers cross test-arm counts
+.PHONY: help deps build demo test quick-test lint format install parity clean test-deps evaluate coherence bench-peers cross test-arm counts test-camera
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -32,6 +32,9 @@ cross: ## build for ARM boards (Debian 13) on an x86-64 machine, into .build-arm
 
 test-arm: deps ## run the tests and whole jobs on emulated ARM CPUs, count the kernels' instructions
 	@scripts/test-arm.sh
+
+test-camera: build test-deps ## the virtual camera against the kernel's own drivers, in a machine that QEMU emulates
+	@scripts/test-camera.sh $(BUILD)
 
 counts: ## take today's instruction counts as the ceilings of the kernels for ARM
 	@python3 Tests/InstructionCounts/counts.py --refresh

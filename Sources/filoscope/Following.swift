@@ -8,6 +8,7 @@ struct Following {
     var daemon: Daemon
     var quiet: Bool
     var previewDirectory: String?
+    var screen: Screen?
 
     /// How long a daemon that went away may take to come back, in seconds.
     static let patience = 60
@@ -15,7 +16,7 @@ struct Following {
     func follow(_ id: String) throws -> Video {
         let bar = ProgressBar(shown: !quiet)
         // A short video may be made before this asks, and every preview is wanted.
-        var last = previewDirectory.map { _ in "0" }
+        var last = previewDirectory == nil && screen == nil ? nil : "0"
         var failures = 0
         while true {
             do {
@@ -46,9 +47,11 @@ struct Following {
         case "video.progress":
             if let progress = decode(event) { bar.show(progress) }
         case "video.preview":
-            guard let previewDirectory, let progress = decode(event), let text = progress.b64_jpeg,
-                let jpeg = Data(base64Encoded: text), let step = progress.step
+            guard previewDirectory != nil || screen != nil, let progress = decode(event),
+                let text = progress.b64_jpeg, let jpeg = Data(base64Encoded: text), let step = progress.step
             else { break }
+            try screen?.show(Array(jpeg))
+            guard let previewDirectory else { break }
             let number = String(step)
             let name = "\(id)-step-\(String(repeating: "0", count: max(0, 3 - number.count)))\(number).jpg"
             try write(Array(jpeg), to: "\(previewDirectory)/\(name)")

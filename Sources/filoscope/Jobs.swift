@@ -50,12 +50,28 @@ struct Watch: ParsableCommand {
     @Argument(help: "The video's id.") var id: String
     @Option(help: ArgumentHelp("Write each step's preview into this folder, which exists.", valueName: "dir"))
     var previewDir: String?
+    @Option(
+        help: ArgumentHelp("Show previews and the video on this video output, as v4l2loopback's.", valueName: "device"))
+    var to: String?
+    @Flag(help: "With --to: show the video again and again, until interrupted.")
+    var loop = false
     @OptionGroup var connection: Connection
+
+    func validate() throws {
+        guard !loop || to != nil else { throw ValidationError("--loop goes with --to") }
+    }
 
     func run() throws {
         Interruption.install(id: id)
-        let video = try reporting {
-            try Following(daemon: connection.daemon, quiet: connection.json, previewDirectory: previewDir).follow(id)
+        let (video, screen) = try reporting {
+            let screen = try to.map { try Screen(device: $0, video: connection.daemon.video(id)) }
+            var following = Following(daemon: connection.daemon, quiet: connection.json, previewDirectory: previewDir)
+            following.screen = screen
+            return (try following.follow(id), screen)
+        }
+        if let screen, video.status == "completed" {
+            try screen.play(
+                reporting { try connection.daemon.content(id, variant: "video", format: "avi") }, loop: loop)
         }
         guard video.status == "completed" else { throw report(failed: video, json: connection.json) }
         try connection.json ? printJSON(video) : print("completed")

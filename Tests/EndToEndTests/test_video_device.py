@@ -4,6 +4,8 @@ import time
 
 import pytest
 
+from conftest import cli
+
 
 @pytest.mark.parametrize("device, words", [("/nonexistent/video9", "no such device"), ("/dev/null", "/dev/null")])
 def test_a_device_that_is_wrong_is_told_and_hurts_nothing(daemons, device, words):
@@ -16,6 +18,14 @@ def test_a_device_that_is_wrong_is_told_and_hurts_nothing(daemons, device, words
     assert daemon.stop() == 0
     # Looked for again with every job, told once.
     assert daemon.log.read_text().count(facts["last_error"]) == 1
+
+
+@pytest.mark.parametrize("device, words", [("/nonexistent/video9", "no such device"), ("/dev/null", "/dev/null")])
+def test_the_command_line_says_what_is_wrong_with_a_device(daemon, device, words):
+    video = daemon.finish(daemon.create(seed=1)["id"])
+    result = cli(daemon, "watch", video["id"], "--to", device)
+    assert result.returncode == 74 and words in result.stderr, result
+    assert daemon.json("GET", "/healthz")
 
 
 def test_without_one_nothing_is_told(daemon):
