@@ -33,7 +33,7 @@ cross: ## build for ARM boards (Debian 13) on an x86-64 machine, into .build-arm
 test-arm: deps ## run the tests and whole jobs on emulated ARM CPUs, count the kernels' instructions
 	@scripts/test-arm.sh
 
-test-camera: build test-deps ## the virtual camera against the kernel's own drivers, in a machine that QEMU emulates
+test-camera: build test-deps ## both cameras against the kernel's own drivers, in a machine that QEMU emulates
 	@scripts/test-camera.sh $(BUILD)
 
 counts: ## take today's instruction counts as the ceilings of the kernels for ARM

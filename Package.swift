@@ -71,7 +71,7 @@ let package = Package(
         .executableTarget(
             name: "filoscope-bench",
             dependencies: [
-                "Generation", "Models", "Engine", "Jobs", "Video", "Media",
+                "Generation", "Models", "Engine", "Jobs", "Threads", "Video", "Media",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ], swiftSettings: strict),
 

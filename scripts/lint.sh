@@ -29,7 +29,7 @@ only 'filoscoped|filoscope-bench' 'Generation'
 only 'Service|Generation|filoscoped|filoscope-bench' 'Jobs'
 only 'filoscoped' 'Host|Service'
 only 'filoscope' 'Client'
-only 'Engine|Generation|Jobs|Camera|Service|Host|filoscoped' 'Threads'
+only 'Engine|Generation|Jobs|Camera|Service|Host|filoscoped|filoscope-bench' 'Threads'
 only '-' 'Foundation'
 # The thread sanitizer does not see the calls of this lock and reports races where there are none.
 if grep -rnE '\bMutex[<(]' --include='*.swift' Sources Tests; then

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The virtual camera against the kernel's own drivers: boots Debian's kernel in QEMU with v4l2loopback and vivid, runs the real
-# programs there, and compares what a consumer sees with the video, bit for bit.
+# Both cameras against the kernel's own drivers: boots Debian's kernel in QEMU with v4l2loopback and vivid, runs the real programs
+# there, and compares what a consumer sees with the video, bit for bit, and the picture that a job has taken with the camera's.
 #
 # usage: test-camera.sh [BUILD_FOLDER]     (.build/release, made with --static-swift-stdlib)
 #

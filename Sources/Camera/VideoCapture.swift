@@ -3,7 +3,7 @@ import Glibc
 import Media
 import Video
 
-/// One picture from a V4L2 camera, in whatever format it speaks, converted by libv4lconvert. The device is open only for as long
+/// One picture from a V4L2 camera, or a few in a row, in whatever format it speaks, converted by libv4lconvert. The device is open only for as long
 /// as that takes.
 public struct VideoCapture: Sendable {
     public struct Options: Sendable {
@@ -32,7 +32,17 @@ public struct VideoCapture: Sendable {
 
     /// Blocks the calling thread for at most about the time limit.
     public func frame() throws(CameraError) -> Frame {
-        let deadline = operations.now() + Double(options.timeLimitMilliseconds) / 1000
+        guard let frame = try frames(1, fps: 1, keeping: { $0 }).first else { throw .gone(path) }
+        return frame
+    }
+
+    /// Pictures for a video of `fps` frames a second, whatever rate the camera has: of one that is faster frames are let go, of
+    /// one that is slower a frame stands for those that it missed. Blocks for at most about the time limit and their length.
+    ///
+    /// - Parameter keep: what is kept of a frame, so that large ones don't pile up.
+    public func frames(_ count: Int, fps: Int, keeping keep: (Frame) -> Frame) throws(CameraError) -> [Frame] {
+        let limit = options.timeLimitMilliseconds + (count - 1) * 1000 / fps
+        let deadline = operations.now() + Double(limit) / 1000
         let device = try VideoDevice.open(
             path, needed: cv_CAP_CAPTURE | cv_CAP_STREAMING, purpose: "a camera", operations: operations)
         let converter = try Converter(device)
@@ -41,16 +51,25 @@ public struct VideoCapture: Sendable {
         let size = try converter.settle(&formats)
         let stream = try CaptureStream(device)
         var dark = options.warmUp
-        while true {
-            let raw = try stream.next(until: deadline, limit: options.timeLimitMilliseconds)
+        var start: Double?
+        var frames: [Frame] = []
+        while frames.count < count {
+            let raw = try stream.next(until: deadline, limit: limit)
             guard !raw.isEmpty else { continue }
             guard dark == 0 else {
                 dark -= 1
                 continue
             }
+            let now = operations.now()
+            // Nearest to its place in time, so that a camera of the same rate gives each frame once.
+            let due = min(count, Int((now - (start ?? now)) * Double(fps) + 0.5) + 1)
+            guard due > frames.count else { continue }
             // After a damaged frame comes another.
-            if let frame = converter.convert(raw, formats, size) { return frame }
+            guard let frame = converter.convert(raw, formats, size).map(keep) else { continue }
+            start = start ?? now
+            frames += Array(repeating: frame, count: due - frames.count)
         }
+        return frames
     }
 }
 

@@ -25,6 +25,8 @@ public struct Video: Sendable, Codable, Equatable {
     public var frames_sha256: String?
     public var queue_position: Int?
     public var eta_ms: Int?
+    /// A camera took a picture that it is made from.
+    public var camera: Bool?
 
     public var isFinished: Bool { status == "completed" || status == "failed" }
 }
@@ -51,6 +53,8 @@ public struct CreateVideo: Sendable, Encodable {
     /// The picture that the video begins with, and the one that it ends with.
     public var input_reference: Picture?
     public var end_reference: Picture?
+    /// Everybody whom the camera sees agrees to that.
+    public var consent: Bool?
     /// The ids of the videos that a blend leads from and to.
     public var from: String?
     public var to: String?
@@ -93,15 +97,32 @@ public struct CreateImage: Sendable, Encodable {
     }
 }
 
-/// A JPEG or PNG inside a request.
+/// A JPEG or PNG inside a request, or the daemon's camera.
 public struct Picture: Sendable, Encodable {
-    /// A `data:` URL.
-    public var image_url: String
+    private enum Keys: String, CodingKey { case image_url }
+
+    /// A `data:` URL; nil is the camera.
+    private var url: String?
+
+    /// What the daemon's camera sees when the request arrives.
+    public static let camera = Picture(url: nil)
+
+    private init(url: String?) { self.url = url }
 
     /// - Parameter bytes: of a file; the daemon says what is wrong with them.
     public init(file bytes: [UInt8]) {
         let type = bytes.starts(with: [0xFF, 0xD8]) ? "image/jpeg" : "image/png"
-        image_url = "data:\(type);base64," + Data(bytes).base64EncodedString()
+        url = "data:\(type);base64," + Data(bytes).base64EncodedString()
+    }
+
+    public func encode(to encoder: any Encoder) throws {
+        if let url {
+            var container = encoder.container(keyedBy: Keys.self)
+            try container.encode(url, forKey: .image_url)
+        } else {
+            var container = encoder.singleValueContainer()
+            try container.encode("camera")
+        }
     }
 }
 

@@ -11,6 +11,8 @@ struct LatentVideo {
     var segments: [[[Float]]]
     /// Those of the video that it leads to.
     private(set) var destination: [[[Float]]] = []
+    /// Latent frames that were given to the observer.
+    private var given = 0
     private let channels: Int
     private let height: Int
     private let width: Int
@@ -27,7 +29,7 @@ struct LatentVideo {
         destination = try Self.segments(next, of: Array(material.latents.dropFirst(own)), shape)
     }
 
-    /// Reads what `bytes` wrote.
+    /// Reads `[channels, frames, height, width]`, float32 little-endian.
     static func segments(
         _ counts: [Int], of latents: [UInt8], _ shape: LatentShape
     ) throws(GenerationError) -> [[[Float]]] {
@@ -80,18 +82,18 @@ struct LatentVideo {
         return known
     }
 
-    /// All frames as one tensor, `[channels, frames, height, width]`, float32 little-endian.
-    var bytes: [UInt8] {
-        let frames = segments.flatMap { $0 }
-        let area = height * width
-        var bytes: [UInt8] = []
-        bytes.reserveCapacity(frames.count * channels * area * 4)
-        for channel in 0..<channels {
-            for frame in frames {
-                frame[channel * area..<(channel + 1) * area].withUnsafeBytes { bytes += $0 }
+    /// Gives the observer all latent frames but the last `left`, of `count` in the end. What it has been given is not kept.
+    mutating func give(_ observer: any GenerationObserver, but left: Int = 0, of count: Int) {
+        let end = segments.reduce(0) { $0 + $1.count } - left
+        var start = 0
+        for index in segments.indices {
+            defer { start += segments[index].count }
+            for place in segments[index].indices where (given..<max(given, end)).contains(start + place) {
+                observer.finished(latent: segments[index][place], channels: channels, at: start + place, of: count)
+                segments[index][place] = []
             }
         }
-        return bytes
+        given = max(given, end)
     }
 }
 
@@ -110,24 +112,22 @@ final class VideoDecoder {
     init(_ generator: VideoGenerator, _ shape: LatentShape, _ arena: Arena) throws {
         statistics = generator.model.description.latents
         area = shape.height * shape.width
-        remembered = generator.model.description.generation.frames.max
+        remembered = generator.model.description.longestWindow
         latent = try arena.allocate(Float.self, count: shape.frameCount)
         stream = try generator.model.autoencoder.stream(
             latentHeight: shape.height, latentWidth: shape.width, compute: generator.compute, arena: arena)
     }
 
-    func push(_ frame: [Float], receive: (Frame) -> Void) throws {
+    func push(_ frame: [Float]) throws -> [Frame] {
         for (index, value) in frame.enumerated() {
             latent[index] = value * statistics.std[index / area] + statistics.mean[index / area]
         }
-        var last: Frame?
-        try stream.push(latent) {
-            receive($0)
-            last = $0
-        }
-        lastFrames[count] = last
+        var frames: [Frame] = []
+        try stream.push(latent) { frames.append($0) }
+        lastFrames[count] = frames.last
         lastFrames[count - remembered] = nil
         count += 1
+        return frames
     }
 }
 

@@ -115,25 +115,27 @@ public final class VideoGenerator: Sendable {
         let pictures = try knownPictures(material, shape: largest, arena: arena)
         let opposite = guided ? try context(of: request.negativePrompt, arena: arena) : nil
 
-        var frames: [Frame] = []
-        func isCancelled() throws { if observer.isCancelled { throw GenerationError.cancelled } }
+        let output = FrameOutput(request, observer)
         let backward = request.source?.direction == .backward
         // Forwards the decoder runs along, so that later windows can begin with a picture of what was made.
         var decoder: VideoDecoder?
         if isLong, !backward {
-            frames = try decodeAllButLast(video, shape: largest, arena: arena, isCancelled)
+            let (last, earlier) = (video.segments.count - 1, video.segments.dropLast())
+            try decode(Array(earlier), isFollowed: true, shape: largest, arena: arena, into: output)
             decoder = try VideoDecoder(self, largest, arena)
-            for latent in video.segments[video.segments.count - 1] {
-                try isCancelled()
-                try decoder?.push(latent) { frames.append($0) }
-            }
+            for latent in video.segments[last] { try output.take(decoder?.push(latent) ?? []) }
         }
-        let after = try decode(video.destination, shape: largest, arena: arena, isCancelled)
+        let destination = FrameList()
         var passage = ArraySlice<[Float]>()
-        if !after.isEmpty {
+        if !video.destination.isEmpty {
+            try decode(video.destination, isFollowed: false, shape: largest, arena: arena, into: destination)
             let between = windows.reduce(0) { $0 + $1.new }
-            passage = try dissolve(from: frames, to: after, latents: between, shape: largest, arena: arena)[...]
+            passage = try dissolve(
+                from: output.kept, to: destination.frames, latents: between, shape: largest, arena: arena)[...]
         }
+        // Nothing comes in front of what is made, nor is it decoded once more.
+        let isStreamed = isLong && !backward && !request.isLoop && video.destination.isEmpty
+        let latents = video.segments.reduce(windows.reduce(0) { $0 + $1.new }) { $0 + $1.count }
         let scenes = try scenes(request, arena: arena)
         let prompt = scenes == nil ? try context(of: request.prompt, arena: arena) : nil
         for (index, window) in windows.enumerated() {
@@ -178,34 +180,27 @@ public final class VideoGenerator: Sendable {
                 video.segments.insert(Array(made), at: 0)
             } else {
                 video.segments[video.segments.count - 1] += made
-                for latent in made {
-                    try isCancelled()
-                    try decoder?.push(latent) { frames.append($0) }
+                for latent in made { try output.take(decoder?.push(latent) ?? []) }
+                // What the next window knows is all that is needed once more.
+                if isStreamed, index + 1 < windows.count {
+                    video.give(observer, but: windows[index + 1].known, of: latents)
                 }
             }
         }
         if request.isLoop {
-            for latent in try wayBack(over: frames, shape: largest, arena: arena) {
-                try isCancelled()
+            for latent in try wayBack(over: output.kept, shape: largest, arena: arena) {
                 video.segments[0].append(latent)
-                try decoder?.push(latent) { frames.append($0) }
+                try output.take(decoder?.push(latent) ?? [])
             }
         }
-        if !after.isEmpty {
-            frames.removeLast()
-            frames += after
+        if decoder == nil {
+            try decode(video.segments, isFollowed: false, shape: largest, arena: arena, into: output)
+        } else {
+            try output.end(with: destination.frames)
             video.segments += video.destination
         }
-        let kept = video.bytes
-        if decoder == nil {
-            frames = try decodeAllButLast(video, shape: largest, arena: arena, isCancelled)
-            let decoder = try VideoDecoder(self, largest, arena)
-            for latent in video.segments[video.segments.count - 1] {
-                try isCancelled()
-                try decoder.push(latent) { frames.append($0) }
-            }
-        }
-        return GeneratedVideo(frames: frames, latents: kept, peakBytes: arena.peakByteCount)
+        video.give(observer, of: video.segments.reduce(0) { $0 + $1.count })
+        return GeneratedVideo(peakBytes: arena.peakByteCount)
     }
 
     /// What one window takes besides its contexts, `[channels, frames, height, width]` each.
@@ -287,30 +282,21 @@ public final class VideoGenerator: Sendable {
         return frame
     }
 
-    /// The pictures of every segment but the last; the last picture of each gives way to the first of the next.
-    private func decodeAllButLast(
-        _ video: LatentVideo, shape: LatentShape, arena: Arena, _ isCancelled: () throws -> Void
-    ) throws -> [Frame] {
-        guard video.segments.count > 1 else { return [] }
-        let earlier = Array(video.segments.dropLast())
-        return Array(try decode(earlier, shape: shape, arena: arena, isCancelled).dropLast())
-    }
-
+    /// The pictures of every segment. The last picture of each gives way to the first of the next, as does the very last when
+    /// the video is followed.
     private func decode(
-        _ segments: [[[Float]]], shape: LatentShape, arena: Arena, _ isCancelled: () throws -> Void
-    ) throws -> [Frame] {
-        var frames: [Frame] = []
+        _ segments: [[[Float]]], isFollowed: Bool, shape: LatentShape, arena: Arena, into output: some FrameReceiver
+    ) throws {
         for (index, segment) in segments.enumerated() {
-            if index > 0 { frames.removeLast() }
             let mark = arena.mark
             defer { arena.rewind(to: mark) }
             let decoder = try VideoDecoder(self, shape, arena)
-            for latent in segment {
-                try isCancelled()
-                try decoder.push(latent) { frames.append($0) }
+            let givesWay = isFollowed || index + 1 < segments.count
+            for (place, latent) in segment.enumerated() {
+                let frames = try decoder.push(latent)
+                try output.take(givesWay && place + 1 == segment.count ? frames.dropLast() : frames)
             }
         }
-        return frames
     }
 
     /// Which latent frame step's preview shows: they pass by in order, so that the stream moves as the video will; the

@@ -12,6 +12,10 @@ public struct Configuration: Sendable, Equatable {
     public var cpus: [Int]?
     /// A video output node that shows what is made, as `/dev/video9`; `nil` is none.
     public var videoDevice: String?
+    /// It shows the last video again and again between jobs, instead of its last picture.
+    public var videoDeviceLoops = false
+    /// The camera that requests may have a picture taken by, as `/dev/video0`; `nil` is none.
+    public var cameraDevice: String?
     public var limits = Limits()
     public var kiosk = Kiosk()
 
@@ -64,6 +68,8 @@ extension Configuration {
         public var threads: Int?
         public var cpus: String?
         public var videoDevice: String?
+        public var videoDeviceLoop: Bool?
+        public var cameraDevice: String?
 
         public init() {}
     }
@@ -105,8 +111,18 @@ extension Configuration {
         if let text = flags.cpus { configuration.cpus = try list(text, "--cpus") }
         configuration.videoDevice =
             flags.videoDevice ?? set(environment["FILOSCOPE_VIDEO_DEVICE"]) ?? configuration.videoDevice
-        if let path = configuration.videoDevice, !path.hasPrefix("/") {
-            throw ConfigurationError("video_device: '\(path)' is not a whole path such as /dev/video9")
+        if let text = set(environment["FILOSCOPE_VIDEO_DEVICE_LOOP"]) {
+            guard let loops = Bool(text) else {
+                throw ConfigurationError("FILOSCOPE_VIDEO_DEVICE_LOOP: '\(text)' is not true or false")
+            }
+            configuration.videoDeviceLoops = loops
+        }
+        configuration.videoDeviceLoops = flags.videoDeviceLoop ?? configuration.videoDeviceLoops
+        configuration.cameraDevice =
+            flags.cameraDevice ?? set(environment["FILOSCOPE_CAMERA_DEVICE"]) ?? configuration.cameraDevice
+        let devices = [("video_device", configuration.videoDevice), ("camera_device", configuration.cameraDevice)]
+        for case (let name, let path?) in devices where !path.hasPrefix("/") {
+            throw ConfigurationError("\(name): '\(path)' is not a whole path such as /dev/video9")
         }
         for (name, path) in [("state", configuration.state), ("models", configuration.models)] where path.isEmpty {
             throw ConfigurationError("\(name): the path is empty")
@@ -157,6 +173,8 @@ extension Configuration {
         state = file.state ?? state
         models = file.models ?? models
         videoDevice = file.videoDevice ?? videoDevice
+        videoDeviceLoops = file.videoDeviceLoop ?? videoDeviceLoops
+        cameraDevice = file.cameraDevice ?? cameraDevice
         do {
             if let value = file.threads { threads = try Self.checked(value, "threads", Self.threadLimit) }
             if let text = file.cpus { cpus = try Self.list(text, "cpus") }
@@ -174,12 +192,16 @@ extension Configuration {
         var threads: Int?
         var cpus: String?
         var videoDevice: String?
+        var videoDeviceLoop: Bool?
+        var cameraDevice: String?
         var limits: FileLimits?
         var kiosk: FileKiosk?
 
         enum CodingKeys: String, CodingKey, CaseIterable {
             case listen, state, models, threads, cpus, limits, kiosk
             case videoDevice = "video_device"
+            case videoDeviceLoop = "video_device_loop"
+            case cameraDevice = "camera_device"
         }
 
         init(from decoder: any Decoder) throws {
@@ -191,6 +213,8 @@ extension Configuration {
             threads = try container.decodeIfPresent(Int.self, forKey: .threads)
             cpus = try container.decodeIfPresent(String.self, forKey: .cpus)
             videoDevice = try container.decodeIfPresent(String.self, forKey: .videoDevice)
+            videoDeviceLoop = try container.decodeIfPresent(Bool.self, forKey: .videoDeviceLoop)
+            cameraDevice = try container.decodeIfPresent(String.self, forKey: .cameraDevice)
             limits = try container.decodeIfPresent(FileLimits.self, forKey: .limits)
             kiosk = try container.decodeIfPresent(FileKiosk.self, forKey: .kiosk)
         }

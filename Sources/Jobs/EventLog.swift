@@ -7,6 +7,8 @@ public struct JobEvent: Sendable, Equatable {
         case progress
         /// Frame `frame` of the predicted video.
         case preview(jpeg: [UInt8], width: Int, height: Int, frame: Int)
+        /// So many frames of the video from `first` on are finished, and can be had.
+        case frames(first: Int, count: Int)
         case completed
         case failed
     }

@@ -19,30 +19,44 @@ struct FileOperations: Sendable {
     /// Makes `path` hold `bytes` or what it held before, whatever happens: temporary name, fsync, rename, fsync of the folder.
     func replace(_ path: String, with bytes: [UInt8]) throws(FileError) {
         let temporary = path + ".tmp"
-        try before("open", temporary)
-        let descriptor = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
-        guard descriptor >= 0 else { throw FileError(operation: "open", path: temporary, code: errno) }
+        let descriptor = try create(temporary)
         do throws(FileError) {
             defer { close(descriptor) }
-            try write(bytes, to: descriptor, temporary)
-            try before("fsync", temporary)
-            guard fsync(descriptor) == 0 else { throw FileError(operation: "fsync", path: temporary, code: errno) }
-            try before("rename", path)
-            guard Glibc.rename(temporary, path) == 0 else {
-                throw FileError(operation: "rename", path: path, code: errno)
-            }
+            try write(bytes, to: descriptor, at: 0, temporary)
+            try keep(descriptor, temporary, as: path)
         } catch {
             discard(temporary)
             throw error
         }
+    }
+
+    /// An empty file, for writing and reading back.
+    func create(_ path: String) throws(FileError) -> Int32 {
+        try before("open", path)
+        let descriptor = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
+        guard descriptor >= 0 else { throw FileError(operation: "open", path: path, code: errno) }
+        return descriptor
+    }
+
+    /// Makes what was written to `temporary` durable, under the name `path`.
+    func keep(_ descriptor: Int32, _ temporary: String, as path: String) throws(FileError) {
+        try before("fsync", temporary)
+        guard fsync(descriptor) == 0 else { throw FileError(operation: "fsync", path: temporary, code: errno) }
+        try before("rename", path)
+        guard Glibc.rename(temporary, path) == 0 else {
+            throw FileError(operation: "rename", path: path, code: errno)
+        }
         try synchronize(folder: parent(of: path))
     }
 
-    private func write(_ bytes: [UInt8], to descriptor: Int32, _ path: String) throws(FileError) {
+    /// - Parameter place: where the first of `bytes` goes.
+    func write(_ bytes: [UInt8], to descriptor: Int32, at place: Int, _ path: String) throws(FileError) {
         var done = 0
         while done < bytes.count {
             try before("write", path)
-            let count = bytes.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress! + done, bytes.count - done) }
+            let count = bytes.withUnsafeBytes {
+                pwrite(descriptor, $0.baseAddress! + done, bytes.count - done, off_t(place + done))
+            }
             if count > 0 {
                 done += count
             } else if count == 0 || errno != EINTR {
@@ -74,11 +88,16 @@ struct FileOperations: Sendable {
         guard fstat(descriptor, &facts) == 0 else { throw FileError(operation: "stat", path: path, code: errno) }
         guard facts.st_mode & S_IFMT == S_IFREG else { throw FileError(operation: "open", path: path, code: EINVAL) }
         guard facts.st_size <= limit else { throw FileError(operation: "read", path: path, code: EFBIG) }
-        var bytes = [UInt8](repeating: 0, count: Int(facts.st_size))
+        return try read(descriptor, 0..<Int(facts.st_size), path)
+    }
+
+    /// The bytes of `range` that are there.
+    func read(_ descriptor: Int32, _ range: Range<Int>, _ path: String) throws(FileError) -> [UInt8] {
+        var bytes = [UInt8](repeating: 0, count: range.count)
         var done = 0
         while done < bytes.count {
             let count = bytes.withUnsafeMutableBytes {
-                Glibc.read(descriptor, $0.baseAddress! + done, $0.count - done)
+                pread(descriptor, $0.baseAddress! + done, $0.count - done, off_t(range.lowerBound + done))
             }
             if count == 0 { break }
             if count > 0 {

@@ -87,19 +87,19 @@ public protocol GenerationObserver: Sendable {
     var isCancelled: Bool { get }
     /// `step` of `steps` is done (1-based). `preview` is frame `previewIndex` of the predicted video.
     func finished(step: Int, of steps: Int, preview: Frame, previewIndex: Int)
+    /// Frames of the video that will not change any more: each once, in order, some at a time, those of a long video while later
+    /// ones are made.
+    func finished(frames: [Frame])
+    /// Clean latent frame `index` of `count`, `[channels, area]`: each once, in order, to go on from later.
+    func finished(latent: [Float], channels: Int, at index: Int, of count: Int)
 }
 
-/// A finished video.
+/// What there is to say of a finished video beside its frames and latents, which the observer was given.
 public struct GeneratedVideo: Sendable {
-    public var frames: [Frame]
-    /// The clean latents, float32 little-endian `[channels, frames, height, width]`, kept for extensions.
-    public var latents: [UInt8]
     /// Peak of private memory the request's arena used, in bytes.
     public var peakBytes: Int
 
-    public init(frames: [Frame], latents: [UInt8], peakBytes: Int) {
-        self.frames = frames
-        self.latents = latents
+    public init(peakBytes: Int) {
         self.peakBytes = peakBytes
     }
 }

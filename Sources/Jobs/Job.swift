@@ -101,7 +101,7 @@ public struct JobLimits: Sendable, Equatable {
     /// Events kept of one job, for slow clients and those who come back with `Last-Event-ID`.
     public var eventBacklog = 512
     /// Bytes of previews among these; the newest is kept whatever its size.
-    public var previewBacklogBytes = 4 << 20
+    public var previewBacklogBytes = 64 << 10
     /// Ended jobs whose events are kept for late clients, within the same bytes together.
     public var endedLogs = 8
     /// Clients that may watch one job.

@@ -92,6 +92,13 @@ extension JobQueue {
             size: job.request.size, fps: job.request.fps, framesSHA256: job.framesSHA256 ?? "", frames: frames)
     }
 
+    /// Finished frames of a video, which may still be in the making, as JPEGs; `nil` when they are not all there.
+    public func frames(_ range: Range<Int>, of id: String, peer: Peer) throws(JobError) -> [[UInt8]]? {
+        _ = try find(id, peer)
+        if let running, running.job.id == id, let frames = running.frames(range) { return frames }
+        return store.frames(of: id, range)
+    }
+
     /// What happens to a job, its present state first.
     ///
     /// - Parameter after: the last event the client has seen; 0 gives all that is kept, previews included, even of a job that
@@ -117,7 +124,8 @@ extension JobQueue {
         let job = try find(id, peer)
         guard job.isFinished else { return latestSlot(of: job) }
         let slot = LatestFrame()
-        if job.status == .completed, let last = store.frames(of: id)?.last {
+        if job.status == .completed, let last = store.frames(of: id, job.request.frames - 1..<job.request.frames)?.last
+        {
             let steps = job.request.allSteps
             slot.put(jpeg: last, step: steps, steps: steps, timestamp: wall())
         }

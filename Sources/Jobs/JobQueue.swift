@@ -134,34 +134,12 @@ public actor JobQueue {
         _ parameters: VideoParameters, material: VideoMaterial = VideoMaterial(), peer: Peer, idempotencyKey: String?,
         remixing source: String? = nil
     ) throws(JobError) -> Job {
-        guard !stopping else { throw .stopping }
-        if let idempotencyKey, !(1...JobLimits.idempotencyKeyBytes).contains(idempotencyKey.utf8.count) {
-            throw .invalid(
-                RequestError(
-                    .invalid, code: "invalid_idempotency_key", field: "Idempotency-Key",
-                    "Idempotency-Key must have 1 to \(JobLimits.idempotencyKeyBytes) bytes"))
-        }
         let fingerprint = idempotencyKey.map { _ in parameters.fingerprint(material) }
-        if let idempotencyKey,
-            let earlier = kept.values.first(where: {
-                $0.job.owner == peer.uid && $0.job.idempotencyKey == idempotencyKey
-            })
-        {
-            guard earlier.parameters == fingerprint else { throw .idempotencyConflict }
-            return earlier.job
-        }
-        if let reason = generator.unavailableReason { throw .unavailable(reason) }
-        let request: VideoRequest
-        do { request = try generator.resolve(parameters) } catch { throw .invalid(error) }
+        if let earlier = try earlier(fingerprint, peer: peer, idempotencyKey: idempotencyKey) { return earlier }
+        var request = try resolve(parameters)
         if let mismatch = material.mismatch(request) { throw .invalid(mismatch) }
-
-        guard waiting.count < limits.queueLength else { throw .queueFull(retryAfter: retryAfter) }
-        guard waiting.count(where: { kept[$0]?.job.owner == peer.uid }) < limits.perOwnerQueued else {
-            throw .quotaExceeded(retryAfter: retryAfter)
-        }
-        makeRoom()
-        let free = store.freeBytes
-        guard free > limits.reserveBytes else { throw .storageFull(freeBytes: free) }
+        request.camera = parameters.camera == nil ? nil : true
+        try checkRoom(for: peer)
 
         let job = Job(
             id: JobIdentifier.make(), owner: peer.uid, sequence: nextSequence, request: request, status: .queued,
@@ -173,9 +151,62 @@ public actor JobQueue {
         storeBytes += bytes
         order.append(job.id)
         waiting.append(job.id)
-        log(JobLogEvent(.info, "accepted", job: job))
+        let words = parameters.camera == .now ? "accepted, with a picture from the camera" : "accepted"
+        log(JobLogEvent(.info, words, job: job))
         startNext()
         return job
+    }
+
+    /// What `submit` would refuse is refused, before a picture is taken for it.
+    ///
+    /// - Parameter material: what is there of it.
+    /// - Returns: the job that the key stands for already.
+    public func prepare(
+        _ parameters: VideoParameters, material: VideoMaterial, peer: Peer, idempotencyKey: String?
+    ) throws(JobError) -> Job? {
+        let fingerprint = idempotencyKey.map { _ in parameters.fingerprint(material) }
+        if let earlier = try earlier(fingerprint, peer: peer, idempotencyKey: idempotencyKey) { return earlier }
+        _ = try resolve(parameters)
+        try checkRoom(for: peer)
+        return nil
+    }
+
+    /// The job of the same key, if there is one.
+    private func earlier(
+        _ fingerprint: String?, peer: Peer, idempotencyKey: String?
+    ) throws(JobError) -> Job? {
+        guard !stopping else { throw .stopping }
+        if let idempotencyKey, !(1...JobLimits.idempotencyKeyBytes).contains(idempotencyKey.utf8.count) {
+            throw .invalid(
+                RequestError(
+                    .invalid, code: "invalid_idempotency_key", field: "Idempotency-Key",
+                    "Idempotency-Key must have 1 to \(JobLimits.idempotencyKeyBytes) bytes"))
+        }
+        if let idempotencyKey,
+            let earlier = kept.values.first(where: {
+                $0.job.owner == peer.uid && $0.job.idempotencyKey == idempotencyKey
+            })
+        {
+            guard earlier.parameters == fingerprint else { throw .idempotencyConflict }
+            return earlier.job
+        }
+        return nil
+    }
+
+    private func resolve(_ parameters: VideoParameters) throws(JobError) -> VideoRequest {
+        if let reason = generator.unavailableReason { throw .unavailable(reason) }
+        do { return try generator.resolve(parameters) } catch { throw .invalid(error) }
+    }
+
+    /// In the queue and in the store.
+    private func checkRoom(for peer: Peer) throws(JobError) {
+        guard waiting.count < limits.queueLength else { throw .queueFull(retryAfter: retryAfter) }
+        guard waiting.count(where: { kept[$0]?.job.owner == peer.uid }) < limits.perOwnerQueued else {
+            throw .quotaExceeded(retryAfter: retryAfter)
+        }
+        makeRoom()
+        let free = store.freeBytes
+        guard free > limits.reserveBytes else { throw .storageFull(freeBytes: free) }
     }
 
     private var retryAfter: Int {
@@ -242,10 +273,10 @@ public actor JobQueue {
                 job.framesSHA256 = sha256
                 job.peakBytes = peakBytes
                 complete(&job, lastFrame: lastFrame)
-            case .failed where run.isCancelled && stopping && !cancelledByClient.contains(id):
+            case .failed where run.wasCancelled && stopping && !cancelledByClient.contains(id):
                 handBack(&job)
             case .failed(let error):
-                fail(&job, failure(for: run.isCancelled ? .cancelled : error))
+                fail(&job, failure(for: run.wasCancelled ? .cancelled : error))
             case .notStored(let failure):
                 fail(&job, failure)
             }
@@ -391,11 +422,10 @@ public actor JobQueue {
     }
 }
 
-/// On the computing thread: frames, their hash, their JPEGs, and these on disk. Writing may take seconds on a memory card, in
-/// which the queue answers everybody.
+/// On the computing thread. Writing may take seconds on a memory card, in which the queue answers everybody.
 private func compute(
-    _ run: Run, generator: any FrameGenerator, encode: @Sendable (Frame) throws -> [UInt8], store: JobStore,
-    limits: JobLimits
+    _ run: Run, generator: any FrameGenerator, encode: @escaping @Sendable (Frame) throws -> [UInt8],
+    store: JobStore, limits: JobLimits
 ) -> RunResult {
     let material: VideoMaterial
     do throws(FileError) {
@@ -403,22 +433,15 @@ private func compute(
     } catch {
         return .notStored(JobFailure(code: "storage_error", message: "its pictures can't be read: \(error.message)"))
     }
+    let output = RunOutput(run.job, encode: encode, store: store, limits: limits)
+    run.begin(output)
+    defer { output.discard() }
     let video: GeneratedVideo
-    var frames: [[UInt8]] = []
     do throws(GenerationError) {
         video = try generator.generate(run.job.request, material: material, observer: run)
-        for frame in video.frames {
-            if run.isCancelled { throw .cancelled }
-            do { frames.append(try encode(frame)) } catch { throw .failed("a frame could not be encoded: \(error)") }
-        }
     } catch {
-        return .failed(error)
+        return output.failure ?? .failed(error)
     }
-    do throws(FileError) {
-        try store.save(frames: frames, latents: video.latents, of: run.job.id, limits: limits)
-    } catch {
-        return .notStored(store.failure(error))
-    }
-    return .made(
-        lastFrame: frames.last, sha256: Frame.sha256(of: video.frames), peakBytes: video.peakBytes)
+    if run.wasCancelled { return .failed(.cancelled) }
+    return output.finish(video)
 }

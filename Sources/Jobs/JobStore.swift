@@ -179,17 +179,28 @@ struct JobStore {
         try files.replace(path, with: Array(data))
     }
 
+    /// For the frames of a video of so many.
+    func frameWriter(of id: String, count: Int) -> FrameWriter {
+        FrameWriter("\(jobs)/\(id)/frames.bin", count: count, files: files)
+    }
+
     /// Looks ahead: the file system is never filled to the brim, as job.json must still be written.
-    func save(frames: [[UInt8]], latents: [UInt8], of id: String, limits: JobLimits) throws(FileError) {
-        let needed = Int64(frames.reduce(latents.count) { $0 + $1.count })
+    ///
+    /// - Parameters:
+    ///   - bytes: that are to be written.
+    ///   - present: bytes of the same video that are written already.
+    func checkRoom(for bytes: Int, behind present: Int, of id: String, limits: JobLimits) throws(FileError) {
         let path = "\(jobs)/\(id)"
-        guard needed <= limits.storeBytes else { throw FileError(operation: "write", path: path, code: EDQUOT) }
-        guard freeBytes - limits.reserveBytes >= needed else {
+        guard Int64(present + bytes) <= limits.storeBytes else {
+            throw FileError(operation: "write", path: path, code: EDQUOT)
+        }
+        guard freeBytes - limits.reserveBytes >= Int64(bytes) else {
             throw FileError(operation: "write", path: path, code: ENOSPC)
         }
-        try files.replace("\(jobs)/\(id)/frames.bin", with: FrameFile.encode(frames))
-        try files.replace("\(jobs)/\(id)/latents.bin", with: latents)
     }
+
+    /// For latents, which are written in their places.
+    func latentFile(of id: String) -> GrowingFile { GrowingFile("\(jobs)/\(id)/latents.bin", files: files) }
 
     /// Frees what a video that did not come to an end has stored.
     func discardVideo(of id: String) {
@@ -198,9 +209,9 @@ struct JobStore {
         }
     }
 
-    func frames(of id: String) -> [[UInt8]]? {
-        guard let bytes = try? files.read("\(jobs)/\(id)/frames.bin", limit: FrameFile.maximumBytes) else { return nil }
-        return FrameFile.decode(bytes)
+    /// The frames of `range`, or all.
+    func frames(of id: String, _ range: Range<Int>? = nil) -> [[UInt8]]? {
+        FrameFile.read("\(jobs)/\(id)/frames.bin", range, files: files)
     }
 
     /// Gone with the rename; what a power cut leaves of it is removed at the next start.

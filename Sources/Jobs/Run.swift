@@ -19,6 +19,7 @@ final class Run: GenerationObserver {
     private let encode: @Sendable (Frame) throws -> [UInt8]
     private let cancelled = Atomic<Bool>(false)
     private let state: Locked<State>
+    private let output = Locked<RunOutput?>(nil)
     private let started = Run.monotonicSeconds()
 
     init(
@@ -32,7 +33,15 @@ final class Run: GenerationObserver {
     }
 
     func cancel() { cancelled.store(true, ordering: .relaxed) }
-    var isCancelled: Bool { cancelled.load(ordering: .relaxed) }
+    var wasCancelled: Bool { cancelled.load(ordering: .relaxed) }
+    /// Nothing is made any more that can't be kept.
+    var isCancelled: Bool { wasCancelled || output.withLock { $0?.failure != nil } }
+
+    /// Where the frames go.
+    func begin(_ output: RunOutput) { self.output.withLock { $0 = output } }
+
+    /// Finished frames as JPEGs; `nil` when they are not all there.
+    func frames(_ range: Range<Int>) -> [[UInt8]]? { output.withLock { $0 }?.read(range) }
 
     var elapsedMilliseconds: Int { Int((Self.monotonicSeconds() - started) * 1000) }
     var progress: Int { state.withLock { $0.progress } }
@@ -70,6 +79,21 @@ final class Run: GenerationObserver {
         picture.kind = .preview(
             jpeg: jpeg, width: preview.size.width, height: preview.size.height, frame: previewIndex)
         events.append(picture)
+    }
+
+    func finished(frames: [Frame]) {
+        guard let output = output.withLock({ $0 }), let (first, jpegs) = output.append(frames) else { return }
+        let (step, progress) = state.withLock { ($0.step, $0.progress) }
+        let steps = job.request.allSteps
+        for jpeg in jpegs { latest.put(jpeg: jpeg, step: step, steps: steps, timestamp: Self.wallSeconds()) }
+        events.append(
+            JobEvent(
+                id: 0, kind: .frames(first: first, count: jpegs.count), step: step, steps: steps,
+                frames: job.request.frames, progress: progress, etaMilliseconds: etaMilliseconds))
+    }
+
+    func finished(latent: [Float], channels: Int, at index: Int, of count: Int) {
+        output.withLock { $0 }?.append(latent: latent, channels: channels, at: index, of: count)
     }
 
     /// Time that passes in suspension too, and that nobody can set.

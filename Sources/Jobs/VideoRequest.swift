@@ -14,6 +14,8 @@ public struct VideoParameters: Sendable, Equatable {
     public var fps: Int?
     /// What comes with the request as pictures; these themselves are the `VideoMaterial`.
     public var references: [Reference] = []
+    /// Whether a camera has a part in it; nil is no.
+    public var camera: CameraUse?
     /// One frame; `seconds` means nothing then.
     public var isImage = false
     /// It ends where it begins.
@@ -29,6 +31,14 @@ public struct VideoParameters: Sendable, Equatable {
 
     public init(prompt: String) { self.prompt = prompt }
 
+    /// How a camera comes into a video.
+    public enum CameraUse: Sendable {
+        /// Its first picture, or the clip that it changes, is taken for this request.
+        case now
+        /// What it is made from was made with a camera.
+        case before
+    }
+
     /// The same for the same request, in every process: a hash of what was said, fields that were not left out.
     func fingerprint(_ material: VideoMaterial) -> String {
         var fields: [(String, String?)] = [
@@ -42,8 +52,10 @@ public struct VideoParameters: Sendable, Equatable {
         fields.append(("destination", destination.map { "\($0.frames)" }))
         fields.append(("strength", edit.map { "\($0.strength)" }))
         fields.append(("source", material.latents.isEmpty ? nil : SHA256.hash(material.latents)))
-        fields.append(("video", material.video.isEmpty ? nil : Frame.sha256(of: material.video)))
-        for reference in Reference.allCases {
+        fields.append(("video", material.video.isEmpty || camera == .now ? nil : Frame.sha256(of: material.video)))
+        // A request that is repeated can't bring the pictures that were taken the first time.
+        fields.append(("camera", camera == .now ? "\(edit?.frames ?? 1)" : nil))
+        for reference in Reference.allCases where camera != .now || reference != .first {
             fields.append((reference.rawValue, material.pictures[reference].map { Frame.sha256(of: [$0]) }))
         }
         var hash = SHA256()
@@ -94,6 +106,8 @@ public struct VideoRequest: Sendable, Equatable, Codable {
     public var loop: Bool?
     /// Passes it is made in, each of `steps` steps; nil is one.
     public var windows: Int?
+    /// A picture of it, or of what it was made from, was taken by a camera; nil is no.
+    public var camera: Bool?
 
     /// A video that is changed: noised as far as `strength` says, and denoised again.
     public struct Edit: Sendable, Equatable, Codable {

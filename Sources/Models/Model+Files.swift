@@ -42,7 +42,7 @@ func readFile(
     guard status.st_mode & S_IFMT == S_IFREG else {
         throw .unreadable(file: name, reason: "it is not a regular file")
     }
-    let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 20, alignment: 64)
+    let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 16, alignment: 64)
     defer { buffer.deallocate() }
     var offset = 0
     while true {

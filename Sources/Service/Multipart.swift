@@ -16,7 +16,8 @@ struct MultipartError: Error, Equatable {
 /// Parses whole bodies: the cap on a body bounds the memory this takes.
 enum Multipart {
     static let largestPartHead = 4096
-    static let mostParts = 64
+    /// The longest storyboard has two for each scene.
+    static let mostParts = 128
 
     /// The boundary of `Content-Type: multipart/form-data; boundary=…`; 1…70 characters as RFC 2046 has it.
     static func boundary(ofContentType value: String) throws(MultipartError) -> [UInt8] {

@@ -37,6 +37,13 @@ struct Problem: Sendable, Equatable {
         case .invalid(let code, let field, let message): return Problem(400, code, field: field, message)
         case .notFound(let message): return Problem(404, "not_found", message)
         case .forbidden(let message): return Problem(403, "forbidden", message)
+        case .cameraNotAllowed(let field):
+            return Problem(
+                403, "camera_not_allowed", field: field,
+                "there is no camera that this daemon may use; the operator allows one with camera_device")
+        case .cameraUnavailable(let field, let message):
+            return Problem(
+                503, "camera_unavailable", field: field, "the camera gives no picture: \(message)", retryAfter: 5)
         case .methodNotAllowed(let allowed):
             var problem = Problem(
                 405, "method_not_allowed", "allowed here: \(allowed.joined(separator: ", "))")

@@ -51,6 +51,8 @@ extension Router {
             var object = "list"
             var data: [Model]
             var formats = ContentFormat.names
+            /// Whether `input_reference` may be `camera`.
+            var camera: Bool
         }
         let data = generator.capabilities.map { model in
             let fps = Double(model.fps)
@@ -64,6 +66,6 @@ extension Router {
                 guidance: Range(minimum: 1, maximum: 10, default: model.defaultGuidance),
                 abilities: model.abilities, words: model.words)
         }
-        return try json(List(data: data))
+        return try json(List(data: data, camera: camera != nil))
     }
 }

@@ -90,6 +90,14 @@ extension Router {
             data.width = width
             data.height = height
             data.b64_jpeg = Data(jpeg).base64EncodedString()
+        case .frames(let first, let count):
+            name = "video.frames"
+            data.first = first
+            data.count = count
+            data.frames = event.frames
+            // Of a job that started again they are not all there.
+            data.b64_jpegs = (try? await jobs.frames(first..<first + count, of: id, peer: peer))?
+                .map { Data($0).base64EncodedString() }
         case .completed, .failed:
             name = event.kind == .completed ? "video.completed" : "video.failed"
             // It may have been deleted since; then the bare event has to do.
@@ -108,10 +116,13 @@ extension Router {
         var progress: Int?
         var eta_ms: Int?
         var frame: Int?
+        var first: Int?
+        var count: Int?
         var frames: Int?
         var width: Int?
         var height: Int?
         var b64_jpeg: String?
+        var b64_jpegs: [String]?
         var video: VideoObject?
 
         init(id: String) { self.id = id }

@@ -12,7 +12,13 @@ extension Router {
             throw ServiceError.invalid(
                 code: "invalid_header", field: "Idempotency-Key", "Idempotency-Key must have 1 to 255 bytes")
         }
-        let material = try await material(parsed)
+        if parsed.parameters.camera == .now { try checkCamera(Reference.first.rawValue, consent: parsed.consent) }
+        var material = try await material(parsed)
+        if parsed.parameters.camera == .now {
+            material.pictures[.first] = try await takePictures(
+                1, for: Reference.first.rawValue, parsed.parameters, material, request
+            ).first
+        }
         let job = try await jobs.submit(
             parsed.parameters, material: material, peer: request.peer, idempotencyKey: key)
         return try video(try await jobs.job(job.id, peer: request.peer))
@@ -24,7 +30,9 @@ extension Router {
         guard source.status == .completed else { throw JobError.wrongState(source.status, wanted: "completed") }
         let parsed = try VideoFields.parse(
             body: request.body, contentType: request.headers.first(name: "Content-Type"),
-            known: VideoFields.known.filter { $0 != "model" && Reference(rawValue: $0) == nil })
+            known: VideoFields.known.filter {
+                $0 != "model" && $0 != VideoFields.consent && Reference(rawValue: $0) == nil
+            })
         var parameters = parsed.parameters
         let before = source.request
         parameters.model = before.model
@@ -36,6 +44,7 @@ extension Router {
         parameters.guidance = parameters.guidance ?? (negated ? nil : before.guidance)
         parameters.negativePrompt = parameters.negativePrompt ?? before.negativePrompt
         parameters.references = before.references ?? []
+        parameters.camera = before.camera == true ? .before : nil
         parameters.isImage = before.frames == 1
         parameters.loop = parameters.loop ?? before.loop
         parameters.edit = before.edit
@@ -82,6 +91,7 @@ extension Router {
         let (source, latents) = try await jobs.latents(of: id, peer: request.peer)
         parameters.model = source.model
         parameters.size = source.size
+        parameters.camera = source.camera == true ? .before : nil
         parameters.source = VideoRequest.Source(
             direction: direction, frames: source.frames, segments: source.segments ?? [])
         return try await accept(parameters, VideoMaterial(latents: latents), request)

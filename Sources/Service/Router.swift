@@ -12,6 +12,8 @@ struct Router: Sendable {
     let connections: ConnectionRegistry
     let streams: StreamRegistry
     let scaler: PreviewScaler
+    /// nil where no request may have a picture taken.
+    var camera: PictureTaker?
     let host: @Sendable () -> HostFacts
     let log: @Sendable (ServiceLogEvent) -> Void
 

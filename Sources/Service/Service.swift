@@ -1,8 +1,10 @@
+import Camera
 import Glibc
 import Jobs
 import NIOCore
 import NIOHTTP1
 import NIOPosix
+import Video
 
 /// The HTTP service on a Unix socket: one event-loop thread, and one thread that puts containers together.
 public final class Service: Sendable {
@@ -14,8 +16,11 @@ public final class Service: Sendable {
     private let options: ServiceOptions
     private let budget: BodyBudget
 
+    /// - Parameter takePictures: takes them from the camera, at least as large as they are asked for where it can, and blocks its
+    ///   thread for at most about five seconds and the length of a clip; nil where no camera may be used.
     public init(
         jobs: JobQueue, generator: any FrameGenerator, options: ServiceOptions = .init(),
+        takePictures: (@Sendable (PictureOrder) throws(CameraError) -> [Frame])? = nil,
         host: @escaping @Sendable () -> HostFacts = { HostFacts() },
         log: @escaping @Sendable (ServiceLogEvent) -> Void = { _ in }
     ) {
@@ -23,10 +28,15 @@ public final class Service: Sendable {
         budget = BodyBudget(limit: options.allBodiesBytes)
         group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
         encoder = ContentEncoder()
+        let loop = group.next()
+        let camera = takePictures.map {
+            PictureTaker(loop: loop, limit: .milliseconds(options.cameraMilliseconds), take: $0)
+        }
         connections = ConnectionRegistry(total: options.connections, perPeer: options.connectionsPerPeer)
         router = Router(
             jobs: jobs, generator: generator, options: options, encoder: encoder, metrics: Metrics(),
-            connections: connections, streams: StreamRegistry(), scaler: scaler, host: host, log: log)
+            connections: connections, streams: StreamRegistry(), scaler: scaler, camera: camera,
+            host: host, log: log)
     }
 
     /// Serves until `stop`; may be called for several listeners.

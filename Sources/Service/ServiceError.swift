@@ -5,6 +5,10 @@ enum ServiceError: Error, Sendable, Equatable {
     case notFound(String)
     /// Not on this socket, or not from this page.
     case forbidden(String)
+    /// The operator has not said which camera may be used, or that none may.
+    case cameraNotAllowed(field: String)
+    /// It is not there, busy, or sends nothing.
+    case cameraUnavailable(field: String, String)
     case methodNotAllowed(allowed: [String])
     /// The body is longer than `limit` bytes.
     case tooLarge(limit: Int)

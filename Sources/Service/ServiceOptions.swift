@@ -18,6 +18,8 @@ public struct ServiceOptions: Sendable {
     public var idleTimeout = Duration.seconds(60)
     /// A client that takes nothing of an answer for so long is cut off.
     public var writeTimeout = Duration.seconds(30)
+    /// For a camera's driver to come back with a picture or without.
+    public var cameraMilliseconds: Int64 = 8000
     /// `SO_SNDBUF` of preview and event streams: what is in it is stale by the time it is read.
     public var streamSendBuffer = 16_384
     /// Members of this group see everybody's jobs, as root does.

@@ -13,12 +13,17 @@ enum VideoFields {
             "prompt", "model", "size", "seconds", "seed", "steps", "guidance", "negative_prompt", "fps", "loop",
             "storyboard",
         ]
-        + Reference.ends.map(\.rawValue)
+        + Reference.ends.map(\.rawValue) + [consent]
+    /// Stands for the picture that the machine's camera takes now.
+    static let camera = "camera"
+    static let consent = "consent"
 
     struct Parsed {
         var parameters: VideoParameters
         /// Files as they came, not looked into.
         var uploads: [Reference: [UInt8]]
+        /// The word of the client that whoever the camera sees agrees; nil is none.
+        var consent: Bool?
     }
 
     static func parse(
@@ -26,13 +31,30 @@ enum VideoFields {
     ) throws(ServiceError) -> Parsed {
         var members = try members(body: body, contentType: contentType)
         try refuseUnknown(members, known: known)
+        let (isFromCamera, consented) = try camera(Reference.first.rawValue, &members)
         var uploads: [Reference: [UInt8]] = [:]
         for reference in Reference.ends {
             uploads[reference] = try picture(members.removeValue(forKey: reference.rawValue), reference.rawValue)
         }
         var parameters = try parameters(members)
-        parameters.references = Reference.ends.filter { uploads[$0] != nil }
-        return Parsed(parameters: parameters, uploads: uploads)
+        parameters.references = Reference.ends.filter { uploads[$0] != nil || isFromCamera && $0 == .first }
+        parameters.camera = isFromCamera ? .now : nil
+        return Parsed(parameters: parameters, uploads: uploads, consent: consented)
+    }
+
+    /// Whether the field `name` stands for the camera, and the word for that; both are taken out of `members`.
+    static func camera(
+        _ name: String, _ members: inout [String: Field]
+    ) throws(ServiceError) -> (isAsked: Bool, consent: Bool?) {
+        let isAsked: Bool
+        switch members[name] {
+        case .text(let text), .json(.string(let text)): isAsked = text == camera
+        case .json, .file, .scenes, nil: isAsked = false
+        }
+        if isAsked { members.removeValue(forKey: name) }
+        let consented = try flag(members.removeValue(forKey: consent), consent)
+        guard isAsked || consented == nil else { throw wrong(consent, "left out unless \(name) is \"\(camera)\"") }
+        return (isAsked, consented)
     }
 
     /// What was said, by name; no value is looked into.
@@ -74,6 +96,8 @@ enum VideoFields {
     enum VideoSource {
         case identifier(String)
         case file([UInt8])
+        /// What the camera sees from now on.
+        case camera
     }
 
     /// A file of a form, a `data:` URL, or an id as `identifier` takes it.
@@ -139,14 +163,20 @@ enum VideoFields {
             throw .invalid(code: "invalid_multipart", field: nil, error.message)
         }
         var fields: [String: Field] = [:]
-        var scenes: [SceneFields] = []
+        var prompts: [String] = []
+        var times: [Double?] = []
         for part in parts {
-            // The SDK's way to send a list of objects.
-            if part.name.hasPrefix("storyboard[]["), scenes.count <= longestStoryboard {
+            // The SDK's way to send a list of objects: all values of one key, then all of the next.
+            if ["storyboard[][prompt]", "storyboard[][at]"].contains(part.name) {
+                // One too many is enough to refuse it.
+                guard max(prompts.count, times.count) <= longestStoryboard else { continue }
                 let text = String(validating: part.content, as: UTF8.self) ?? ""
-                if part.name.hasSuffix("[prompt]") { scenes.append(SceneFields(prompt: text, at: nil)) }
-                if part.name.hasSuffix("[at]"), let last = scenes.indices.last { scenes[last].at = decimal(text) }
-                fields["storyboard"] = .scenes(scenes)
+                if part.name.hasSuffix("[at]") { times.append(decimal(text)) } else { prompts.append(text) }
+                fields["storyboard"] = .scenes(
+                    (0..<max(prompts.count, times.count)).map {
+                        SceneFields(
+                            prompt: $0 < prompts.count ? prompts[$0] : nil, at: $0 < times.count ? times[$0] : nil)
+                    })
                 continue
             }
             // The SDK's way to send an object in a form.
@@ -161,7 +191,8 @@ enum VideoFields {
                 continue
             }
             if part.name == name, Reference(rawValue: name) != nil,
-                part.fileName != nil || part.contentType != nil || !part.content.starts(with: "data:".utf8)
+                part.fileName != nil || part.contentType != nil
+                    || !part.content.starts(with: "data:".utf8) && part.content != Array(camera.utf8)
             {
                 fields[name] = .file(part.content)
                 continue

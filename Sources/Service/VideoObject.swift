@@ -17,7 +17,7 @@ struct VideoObject: Encodable, Equatable {
         case completedAt = "completed_at"
         case expiresAt = "expires_at"
         case remixedFrom = "remixed_from_video_id"
-        case seed, fps, frames, steps, guidance, loop, storyboard, strength
+        case seed, fps, frames, steps, guidance, loop, storyboard, strength, camera
         case framesSHA256 = "frames_sha256"
         case queuePosition = "queue_position"
         case eta = "eta_ms"
@@ -56,6 +56,7 @@ struct VideoObject: Encodable, Equatable {
         try container.encode(request.isLoop, forKey: .loop)
         try container.encodeIfPresent(request.storyboard, forKey: .storyboard)
         try container.encodeIfPresent(request.edit?.strength, forKey: .strength)
+        try container.encodeIfPresent(request.camera, forKey: .camera)
         try container.encode(job.framesSHA256, forKey: .framesSHA256)
         try container.encode(view.queuePosition, forKey: .queuePosition)
         try container.encode(view.etaMilliseconds, forKey: .eta)

@@ -43,8 +43,8 @@ struct Compare: ParsableCommand {
         var columns = 1
         for index in 0..<pairs {
             let request = try first.request(prompts[index], seed: UInt64(1000 + index), steps: nil, guidance: nil)
-            let a = try first.generate(request, observer: SilentObserver()).frames
-            let b = try second.generate(request, observer: SilentObserver()).frames
+            let a = try first.frames(request).frames
+            let b = try second.frames(request).frames
             ratios.append(psnr(a, b))
             print("video   \(fixed(ratios[index])) dB  \(prompts[index])")
             if index < 8 {

@@ -32,20 +32,20 @@ struct Render: ParsableCommand {
             count = shape.count
         }
         let start = seconds()
-        let video = try generator.generate(request, noise: noise, observer: SilentObserver())
+        let (frames, video) = try generator.frames(request, noise: noise)
         let taken = seconds() - start
 
         if mkdir(out, 0o777) != 0, errno != EEXIST { throw ValidationError("\(out) can't be made") }
-        let frameShape = [video.frames.count, request.size.height, request.size.width, 3]
+        let frameShape = [frames.count, request.size.height, request.size.width, 3]
         try save(
-            safetensors("frames", "U8", frameShape, video.frames.flatMap(\.pixels)), "\(out)/frames.safetensors")
+            safetensors("frames", "U8", frameShape, frames.flatMap(\.pixels)), "\(out)/frames.safetensors")
         let noiseShape = [shape.channels, shape.frames, shape.height, shape.width]
         try save(
             safetensors("noise", "F32", noiseShape, noise.withUnsafeBytes { Array($0) }), "\(out)/noise.safetensors")
         try save(
-            JPEG.encode(ContactSheet.make(video.frames, columns: 9), quality: 95, subsampling: .full),
+            JPEG.encode(ContactSheet.make(frames, columns: 9), quality: 95, subsampling: .full),
             "\(out)/sheet.jpg")
-        print("frames_sha256 \(Frame.sha256(of: video.frames))")
+        print("frames_sha256 \(Frame.sha256(of: frames))")
         print("\(request.steps) steps, guidance \(request.guidance): \(fixed(taken, 3)) s, \(video.peakBytes) bytes")
     }
 }

@@ -5,6 +5,7 @@ import Generation
 import Glibc
 import Jobs
 import Models
+import Threads
 import Video
 
 struct EngineOptions: ParsableArguments {
@@ -27,6 +28,27 @@ struct EngineOptions: ParsableArguments {
 struct SilentObserver: GenerationObserver {
     var isCancelled: Bool { false }
     func finished(step: Int, of steps: Int, preview: Frame, previewIndex: Int) {}
+    func finished(frames: [Frame]) {}
+    func finished(latent: [Float], channels: Int, at index: Int, of count: Int) {}
+}
+
+extension VideoGenerator {
+    /// All frames of a video.
+    func frames(
+        _ request: VideoRequest, noise: [Float]? = nil
+    ) throws(GenerationError) -> (frames: [Frame], video: GeneratedVideo) {
+        let observer = CollectingObserver()
+        let video = try generate(request, noise: noise, observer: observer)
+        return (observer.frames.withLock { $0 }, video)
+    }
+}
+
+private final class CollectingObserver: GenerationObserver {
+    let frames = Locked<[Frame]>([])
+    var isCancelled: Bool { false }
+    func finished(step: Int, of steps: Int, preview: Frame, previewIndex: Int) {}
+    func finished(latent: [Float], channels: Int, at index: Int, of count: Int) {}
+    func finished(frames: [Frame]) { self.frames.withLock { $0 += frames } }
 }
 
 func complain(_ text: String) {

@@ -17,8 +17,13 @@ struct Generate: ParsableCommand {
     var seconds: Double?
     @Flag(help: "The video ends where it begins, so that it can be shown over and over.")
     var loop = false
-    @Option(help: ArgumentHelp("A JPEG or PNG that the video begins with.", valueName: "file"))
+    @Option(
+        help: ArgumentHelp(
+            "A JPEG or PNG that the video begins with; \"camera\" is what the daemon's camera sees now.",
+            valueName: "file"))
     var image: String?
+    @Flag(help: "With --image camera: everybody whom it sees agrees to that. The video is marked.")
+    var consent = false
     @Option(help: ArgumentHelp("A JPEG or PNG that the video ends with.", valueName: "file"))
     var endImage: String?
     @Option(help: ArgumentHelp("One of `filoscope models`.", valueName: "name"))
@@ -37,7 +42,8 @@ struct Generate: ParsableCommand {
         request.size = size
         request.seconds = seconds.map(text)
         if loop { request.loop = true }
-        request.input_reference = try image.map { Picture(file: try read($0)) }
+        request.input_reference = try image.map { $0 == "camera" ? .camera : Picture(file: try read($0)) }
+        if consent { request.consent = true }
         request.end_reference = try endImage.map { Picture(file: try read($0)) }
         let filled = request
         try making.make { try $0.create(filled) }

@@ -25,16 +25,22 @@ struct Edit: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Change a video: a finished one, or a file (an AVI of Motion JPEG, or a Y4M).",
         discussion: "What moves where stays at low strength; at 1 nothing of the old video is left.")
-    @Argument(help: "The video's id, or a file.") var video: String
+    @Argument(help: "The video's id, or a file; \"camera\" is what the daemon's camera sees from now on.")
+    var video: String
     @Argument(help: "What the video shows now.") var prompt: String
     @Option(help: ArgumentHelp("How much changes: above 0, at most 1. Default: 0.7.", valueName: "X"))
     var strength: Double?
+    @Flag(help: "With camera: everybody whom it sees agrees to that. The video is marked.") var consent = false
+    @Option(help: ArgumentHelp("With camera: how long it looks, at most 10. Default: 2.", valueName: "N"))
+    var seconds: Double?
     @Option(help: ArgumentHelp("A JPEG or PNG, white where the video changes.", valueName: "file")) var mask: String?
     @OptionGroup var making: MakingOptions
 
     func run() throws {
         var request = CreateVideo(prompt: prompt, making)
-        let isID = video.hasPrefix("video_") && !video.contains(".")
+        let isID = video.hasPrefix("video_") && !video.contains(".") || video == "camera"
+        if consent { request.consent = true }
+        request.seconds = seconds.map(text)
         request.video = isID ? video : dataURL(ofVideo: try read(video))
         request.strength = strength
         request.mask = try mask.map { Picture(file: try read($0)) }

@@ -8,6 +8,7 @@ import Jobs
 import Media
 import Service
 import Threads
+import Video
 
 /// Wires the rooms together, and takes them down in order.
 enum Daemon {
@@ -59,7 +60,7 @@ enum Daemon {
         options.retentionSeconds = configuration.limits.retentionSeconds
         let camera = virtualCamera(configuration, pipeline, journal)
         let service = Service(
-            jobs: jobs, generator: pipeline, options: options,
+            jobs: jobs, generator: pipeline, options: options, takePictures: pictures(configuration),
             host: { facts(pipeline, camera, threads: threads, started: started) }, log: { write($0, to: journal) })
 
         let terminations = Signals.terminations()
@@ -98,13 +99,28 @@ enum Daemon {
             journal.write(.warning, "video_device: without a model there is nothing to show on \(path)")
             return nil
         }
-        let camera = VirtualCamera(
-            VirtualCamera.Settings(path: path, size: size, fps: model.fps), log: { journal.write(.notice, $0) })
+        var settings = VirtualCamera.Settings(path: path, size: size, fps: model.fps)
+        settings.loops = configuration.videoDeviceLoops
+        let camera = VirtualCamera(settings, log: { journal.write(.notice, $0) })
         guard camera.start() else {
             journal.write(.warning, "video_device: the system has no thread to give")
             return nil
         }
         return camera
+    }
+
+    /// From the camera that the operator allows. It is open only while it takes a picture.
+    private static func pictures(_ configuration: Configuration) -> (
+        @Sendable (PictureOrder) throws(CameraError) -> [Frame]
+    )? {
+        guard let path = configuration.cameraDevice else { return nil }
+        return { order throws(CameraError) in
+            let size = order.size
+            // At their smallest many cameras show a part of what they see.
+            let asked = Size(width: max(640, size.width), height: max(480, size.height)) ?? size
+            return try VideoCapture(path: path, options: VideoCapture.Options(size: asked))
+                .frames(order.count, fps: order.fps) { $0.resampled(to: size) }
+        }
     }
 
     /// The previews of whatever job runs, then its video.

@@ -15,7 +15,7 @@ struct Filoscoped: ParsableCommand {
         discussion: """
             Without --listen it takes the socket that systemd hands over. What a flag does not say is taken from the
             environment (FILOSCOPE_LISTEN, FILOSCOPE_KIOSK, FILOSCOPE_STATE, FILOSCOPE_MODELS, FILOSCOPE_THREADS, FILOSCOPE_CPUS,
-            FILOSCOPE_VIDEO_DEVICE), then from the JSON5 file.
+            FILOSCOPE_VIDEO_DEVICE, FILOSCOPE_VIDEO_DEVICE_LOOP, FILOSCOPE_CAMERA_DEVICE), then from the JSON5 file.
             """,
         version: Daemon.version
     )
@@ -31,6 +31,11 @@ struct Filoscoped: ParsableCommand {
     var cpus: String?
     @Option(help: ArgumentHelp("A video output node that shows what is made, as /dev/video9.", valueName: "path"))
     var videoDevice: String?
+    @Flag(help: "Show the last video on it again and again between jobs, instead of its last picture.")
+    var videoDeviceLoop = false
+    @Option(
+        help: ArgumentHelp("A camera that requests may have a picture taken by, as /dev/video0.", valueName: "path"))
+    var cameraDevice: String?
 
     // Not an async command: the runtime would park the first thread with every signal let through, and SIGTERM would kill.
     func run() throws {
@@ -44,6 +49,8 @@ struct Filoscoped: ParsableCommand {
         flags.threads = threads
         flags.cpus = cpus
         flags.videoDevice = videoDevice
+        if videoDeviceLoop { flags.videoDeviceLoop = true }
+        flags.cameraDevice = cameraDevice
         try waitForTask { [flags] in try await Daemon.run(flags: flags) }
     }
 }

@@ -63,6 +63,44 @@ def same_yuyv(raw, wanted):
     return bool(np.all(np.abs(got - wanted) <= 0.5 + 2e-2))
 
 
+def resampled(picture, side):
+    """The middle square, by a triangle filter as wide as a new pixel; real numbers, from docs/http.md."""
+    height, width = picture.shape[:2]
+    edge = min(height, width)
+    top, left = (height - edge) // 2, (width - edge) // 2
+    places = (np.arange(side)[:, None] + 0.5) * edge / side - 0.5 - np.arange(edge)[None, :]
+    weights = np.maximum(0, 1 - np.abs(places) / max(1, edge / side))
+    weights /= weights.sum(1, keepdims=True)
+    middle = picture[top : top + edge, left : left + edge].astype(np.float64)
+    return np.einsum("yv,xh,vhc->yxc", weights, weights, middle)
+
+
+def compare_photograph(folder, expect):
+    """The picture in the job against what the camera sends to anybody."""
+    words = (folder / "camera.format").read_text().split()
+    expect(words[:2] == ["reading", "RGB3"], f"the camera was left in a format that needs no conversion: {words}")
+    width, height = (int(side) for side in words[2].split("x"))
+    frames = captured(folder / "camera.frames")
+    expect(len(frames) == 1, f"its picture stands still ({len(frames)} different frames)")
+    picture = np.frombuffer(frames[0], np.uint8).reshape(height, width, 3)
+    expect(len(np.unique(picture.reshape(-1, 3), axis=0)) >= 8, "and has colours")
+    taken = np.frombuffer((folder / "input_reference.rgb").read_bytes(), np.uint8).reshape(64, 64, 3)
+    off = np.abs(taken - resampled(picture, 64)).max()
+    expect(off <= 0.5 + 2e-2, f"the job's picture is the camera's, brought to size ({off:.3f} from real numbers)")
+    clip = np.frombuffer((folder / "video.rgb").read_bytes(), np.uint8).reshape(-1, 64, 64, 3)
+    expect(len(clip) == 8 and all(np.array_equal(frame, taken) for frame in clip), f"a clip is {len(clip)} of them")
+    for name in ("camera", "clip"):
+        job = json.loads((folder / f"{name}.json").read_text())
+        expect(job["status"] == "completed" and job["camera"] is True, f"{name}: the video says that a camera was used")
+    for name, status, said in (
+        ("unasked", 65, "consent"), ("taken", 0, "video_"), ("busy", 75, "another program has it"),
+        ("stalled", 75, "nothing for"), ("again", 0, "video_"), ("gone", 75, "there is no such device"),
+        ("back", 0, "video_"),
+    ):
+        text = (folder / f"{name}.txt").read_text()
+        expect(said in text and f"status {status}\n" in text, f"{name}: {' '.join(text.split())}")
+
+
 def main(folder):
     failures = []
 
@@ -79,6 +117,9 @@ def main(folder):
         contains(seen, [yuyv(jpeg) for jpeg in source], same_yuyv),
         f"the daemon's camera showed the video in YUYV, frame by frame ({len(seen)} different frames seen)",
     )
+    # Twice: between jobs it is shown again.
+    wanted = [yuyv(jpeg) for jpeg in source]
+    expect(contains(seen, wanted * 2, same_yuyv), "and again when it had ended, without a gap")
     seen = captured(folder / "mjpg.frames")
     expect(
         contains(seen, source, lambda raw, jpeg: raw[: len(jpeg)] == jpeg),
@@ -91,6 +132,7 @@ def main(folder):
     expect(state["open"] and state["format"] == "YUYV 64x64" and state["sent"] > 16, f"/state tells it: {state}")
     state = json.loads((folder / "unplugged.json").read_text())["host"]["video_device"]
     expect(not state["open"] and "last_error" in state, f"/state tells that it is gone: {state}")
+    compare_photograph(folder, expect)
     return 1 if failures else 0
 
 

@@ -3,7 +3,7 @@
 // usage: node read DEVICE SECONDS FILE     every frame that is captured in so many seconds, or until SIGTERM: length (4 bytes,
 //                                          little-endian), frame
 //        node keep DEVICE FOURCC WxH       makes a loopback node keep this format
-//        node press DEVICE NAME            presses the button control of that name
+//        node set DEVICE NAME VALUE        sets the control of that name; 1 presses a button
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/videodev2.h>
@@ -100,8 +100,8 @@ int main(int count, char **words) {
         set(fd, "keep_format", 1);
         // A loopback node's format is fixed by what is written first.
         check(write(fd, "\xff\xd8\xff\xd9", 4) == 4, "write");
-    } else if (strcmp(words[1], "press") == 0 && count == 4) {
-        set(fd, words[3], 1);
+    } else if (strcmp(words[1], "set") == 0 && count == 5) {
+        set(fd, words[3], atoi(words[4]));
     } else {
         return 2;
     }

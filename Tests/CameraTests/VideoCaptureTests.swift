@@ -57,6 +57,25 @@ import Video
         #expect(driver[\FakeDriver.State.sent] == 5, "four frames of a camera that wakes up are let go")
     }
 
+    /// Of cameras with a higher rate than the clip's, the same, and lower ones: which of the frames after the first four.
+    @Test(arguments: [
+        (30.0, 4, [0, 2, 6, 10]), (8.0, 4, [0, 1, 2, 3]), (3.0, 6, [0, 1, 1, 1, 2, 2]),
+        (1.0, 9, [0] + Array(repeating: 1, count: 8)),
+    ])
+    func aClipKeepsItsOwnTime(_ rate: Double, _ count: Int, _ wanted: [Int]) throws {
+        let frames = (0..<40).map { [UInt8](repeating: UInt8($0), count: 64 * 48 * 3) }
+        let driver = camera(cv_RGB24, frames, line: 192)
+        var operations = driver.operations
+        operations.now = { Double(driver[\FakeDriver.State.sent]) / rate }
+        var options = VideoCapture.Options(size: .of(64, 48))
+        options.timeLimitMilliseconds = 5000
+        let clip = try VideoCapture(path: "/dev/video0", options: options, operations: operations)
+            .frames(count, fps: 8) { Frame(size: .of(1, 1), pixels: Array($0.pixels.prefix(3))) }
+        #expect(clip.map { Int($0.pixels[0]) - 4 } == wanted)
+        #expect(clip.allSatisfy { $0.size == .of(1, 1) })
+        #expect(driver[\FakeDriver.State.opened] == driver[\FakeDriver.State.closed])
+    }
+
     @Test func yuyvIsConverted() throws {
         let packed = YUYV.pack(Self.scene, bytesPerLine: 128, byteCount: 128 * 48)
         // Its arithmetic is coarse; without the range it would be off by 40.

@@ -106,10 +106,10 @@ class Daemon:
             time.sleep(0.02)
         raise AssertionError(f"{id} is still {video['status']} after {seconds} s")
 
-    def events(self, id):
+    def events(self, id, **headers):
         """(event, data) pairs until the stream ends."""
         connection = UnixHTTP(self.socket, 120)
-        connection.request("GET", f"/v1/videos/{id}/events", headers={"Accept": "text/event-stream"})
+        connection.request("GET", f"/v1/videos/{id}/events", headers={"Accept": "text/event-stream", **headers})
         answer = connection.getresponse()
         assert answer.status == 200
         name, data = None, []

@@ -30,14 +30,14 @@ private let models = String(#filePath.dropLast("Tests/GenerationTests/ExtensionT
     @Test(arguments: VideoRequest.Source.Direction.allCases)
     func theSourceComesBackToTheBit(_ direction: VideoRequest.Source.Direction) throws {
         let first = try request { $0.seconds = 1 }
-        let source = try generator.generate(first, observer: Silent())
+        let source = try generator.video(first)
         let second = try request {
             $0.source = .init(direction: direction, frames: first.frames, segments: [])
             $0.seconds = 1
         }
         #expect(second.frames == 17 && second.source?.segments == [3])
-        let longer = try generator.generate(
-            second, material: VideoMaterial(latents: source.latents), observer: Silent())
+        let longer = try generator.video(
+            second, material: VideoMaterial(latents: source.latents))
         #expect(longer.frames.count == 17)
         let (kept, added) =
             direction == .forward
@@ -52,8 +52,8 @@ private let models = String(#filePath.dropLast("Tests/GenerationTests/ExtensionT
             $0.source = .init(direction: .backward, frames: 17, segments: second.segments ?? [])
             $0.seconds = 0.5
         }
-        let longest = try generator.generate(
-            third, material: VideoMaterial(latents: longer.latents), observer: Silent())
+        let longest = try generator.video(
+            third, material: VideoMaterial(latents: longer.latents))
         #expect(longest.frames.count == 21 && Array(longest.frames.suffix(17)) == longer.frames)
     }
 
@@ -62,10 +62,12 @@ private let models = String(#filePath.dropLast("Tests/GenerationTests/ExtensionT
         let long = try request { $0.seconds = 4 }
         #expect(long.frames == 33 && long.windows == 3 && long.allSteps == 3 && short.windows == nil)
         let watched = Watched()
-        let video = try generator.generate(long, observer: watched)
+        let video = try generator.video(long, observer: watched)
         #expect(video.frames.count == 33)
-        #expect(Array(video.frames.prefix(17)) == (try generator.generate(short, observer: Silent())).frames)
-        #expect(watched.steps.withLock { $0 } == [1, 2, 3])
+        #expect(Array(video.frames.prefix(17)) == (try generator.video(short)).frames)
+        // What is finished comes while the rest is made: of the last window nothing before its last step.
+        #expect(
+            watched.events.withLock { $0 } == [.step(1), .frames(17), .step(2), .frames(29), .step(3), .frames(33)])
         let shape = try generator.model.description.latentShape(width: 64, height: 64, frames: 17)
         #expect(video.peakBytes <= generator.bytes(for: shape, guided: false, isLong: true))
     }
@@ -73,8 +75,8 @@ private let models = String(#filePath.dropLast("Tests/GenerationTests/ExtensionT
     @Test func latentsOfAnotherLengthFail() throws {
         let request = try request { $0.source = .init(direction: .forward, frames: 9, segments: [3]) }
         #expect(throws: GenerationError.self) {
-            try generator.generate(
-                request, material: VideoMaterial(latents: [UInt8](repeating: 0, count: 100)), observer: Silent())
+            try generator.video(
+                request, material: VideoMaterial(latents: [UInt8](repeating: 0, count: 100)))
         }
     }
 
@@ -103,13 +105,5 @@ private let models = String(#filePath.dropLast("Tests/GenerationTests/ExtensionT
             #expect(error?.field == field && error?.kind == .unsupported)
         }
         #expect(try request { $0.isImage = true }.frames == 1)
-    }
-}
-
-final class Watched: GenerationObserver {
-    let steps = Locked<[Int]>([])
-    var isCancelled: Bool { false }
-    func finished(step: Int, of steps: Int, preview: Frame, previewIndex: Int) {
-        self.steps.withLock { $0.append(step) }
     }
 }

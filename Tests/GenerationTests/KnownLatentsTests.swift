@@ -71,13 +71,13 @@ private let models = String(#filePath.dropLast("Tests/GenerationTests/KnownLaten
     @Test func theFirstFrameIsThePicture() throws {
         let request = try request([.first])
         let material = VideoMaterial(pictures: [.first: picture])
-        let video = try generator.generate(request, material: material, observer: Silent())
+        let video = try generator.video(request, material: material)
         #expect(video.frames.count == 9)
         let best = decibels(try reconstruction([picture])[0], picture)
         let got = decibels(video.frames[0], picture)
         #expect(best > 24, "\(best) dB")
         #expect(got > best - 1, "\(got) dB; the autoencoder by itself \(best) dB")
-        let without = try generator.generate(self.request([]), observer: Silent())
+        let without = try generator.video(self.request([]))
         #expect(decibels(without.frames[0], picture) < best - 5)
         #expect(video.frames[8] != without.frames[8], "what is unknown goes by what is known")
         #expect(video.frames[8] != video.frames[0], "it moves")
@@ -85,8 +85,8 @@ private let models = String(#filePath.dropLast("Tests/GenerationTests/KnownLaten
 
     @Test func theLastFrameIsThePicture() throws {
         let request = try request([.last])
-        let video = try generator.generate(
-            request, material: VideoMaterial(pictures: [.last: picture]), observer: Silent())
+        let video = try generator.video(
+            request, material: VideoMaterial(pictures: [.last: picture]))
         let got = decibels(video.frames[8], picture)
         let best = decibels(try reconstruction(Array(repeating: picture, count: 5))[4], picture)
         #expect(got > best - 3, "\(got) dB; the autoencoder by itself \(best) dB")
@@ -95,7 +95,7 @@ private let models = String(#filePath.dropLast("Tests/GenerationTests/KnownLaten
     @Test func theSameFramesOnEveryLevel() throws {
         let request = try request([.first, .last])
         let material = VideoMaterial(pictures: [.first: picture, .last: picture])
-        let expected = try generator.generate(request, material: material, observer: Silent())
+        let expected = try generator.video(request, material: material)
         #expect(expected.frames.count == 9)
         let shape = try generator.model.description.latentShape(width: 64, height: 64, frames: 9)
         #expect(expected.peakBytes <= generator.bytes(for: shape, guided: false))
@@ -103,7 +103,7 @@ private let models = String(#filePath.dropLast("Tests/GenerationTests/KnownLaten
         for level in KernelLevel.supported.filter({ $0 != .reference }).prefix(2) {
             let other = VideoGenerator(
                 model: generator.model, compute: Compute(level: level, pool: ThreadPool(threads: 3)))
-            #expect(try other.generate(request, material: material, observer: Silent()).frames == expected.frames)
+            #expect(try other.video(request, material: material).frames == expected.frames)
         }
     }
 
@@ -111,7 +111,7 @@ private let models = String(#filePath.dropLast("Tests/GenerationTests/KnownLaten
         var request = try request([])
         request.loop = true
         request.frames = 17
-        let video = try generator.generate(request, observer: Silent())
+        let video = try generator.video(request)
         #expect(video.frames.count == 17 && video.latents.count == 5 * 24 * 16 * 16 * 4)
         let shape = try generator.model.description.latentShape(width: 64, height: 64, frames: 17)
         #expect(video.peakBytes <= generator.bytes(for: shape, guided: false, isLong: true))
@@ -132,9 +132,4 @@ private let models = String(#filePath.dropLast("Tests/GenerationTests/KnownLaten
         let error = #expect(throws: RequestError.self) { try RequestResolver(description).resolve(parameters) }
         #expect(error?.field == "end_reference" && error?.kind == .unsupported)
     }
-}
-
-struct Silent: GenerationObserver {
-    var isCancelled: Bool { false }
-    func finished(step: Int, of steps: Int, preview: Frame, previewIndex: Int) {}
 }

@@ -80,9 +80,28 @@ import Testing
         #expect(failure(file: "{limits: {connections_per_user: 5000}}").contains("limits.connections_per_user: 5000"))
     }
 
+    @Test func devicesAreWholePathsAndNoneByDefault() throws {
+        #expect(try load().cameraDevice == nil && load().videoDevice == nil)
+        let both = try load(file: "{video_device: '/dev/video9', camera_device: '/dev/video0'}")
+        #expect(both.videoDevice == "/dev/video9" && both.cameraDevice == "/dev/video0")
+        var flags = Configuration.Flags()
+        let environment = ["FILOSCOPE_CAMERA_DEVICE": "/dev/video1"]
+        #expect(try load(environment: environment, file: "{camera_device: '/f'}").cameraDevice == "/dev/video1")
+        flags.cameraDevice = "/dev/video2"
+        #expect(try load(flags: flags, environment: environment).cameraDevice == "/dev/video2")
+        #expect(try !load(file: "{}").videoDeviceLoops && load(file: "{video_device_loop: true}").videoDeviceLoops)
+        let off = ["FILOSCOPE_VIDEO_DEVICE_LOOP": "false"]
+        #expect(try !load(environment: off, file: "{video_device_loop: true}").videoDeviceLoops)
+        flags.videoDeviceLoop = true
+        #expect(try load(flags: flags, environment: off).videoDeviceLoops)
+        #expect(
+            failure(environment: ["FILOSCOPE_VIDEO_DEVICE_LOOP": "1"]).hasPrefix("FILOSCOPE_VIDEO_DEVICE_LOOP: '1'"))
+        #expect(failure(file: "{video_device: 'video9'}").hasPrefix("video_device: 'video9'"))
+        #expect(failure(file: "{camera_device: 'video0'}").hasPrefix("camera_device: 'video0'"))
+        #expect(failure(file: "{camera_device: true}").contains("camera_device has the wrong type"))
+    }
+
     @Test func theKioskIsReadAndBounded() throws {
-        #expect(try load(file: "{video_device: '/dev/video9'}").videoDevice == "/dev/video9")
-        #expect(throws: ConfigurationError.self) { try load(file: "{video_device: 'video9'}") }
         let kiosk = try load(
             environment: ["FILOSCOPE_KIOSK": "/k"],
             file: "{kiosk: {listen: '/file', title: 'T', prompts: ['a', 'b'], idle_seconds: 5}}"

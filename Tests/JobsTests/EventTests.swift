@@ -8,6 +8,7 @@ import Video
         switch event.kind {
         case .progress: "progress \(event.step)"
         case .preview(_, _, _, let frame): "preview \(event.step) of frame \(frame)"
+        case .frames(let first, let count): "frames \(first)+\(count)"
         case .completed: "completed"
         case .failed: "failed"
         }
@@ -28,7 +29,7 @@ import Video
             #expect(
                 events.map(name) == [
                     "progress 0", "progress 1", "preview 1 of frame 1", "progress 2", "preview 2 of frame 2",
-                    "progress 3", "preview 3 of frame 0", "completed",
+                    "progress 3", "preview 3 of frame 0", "frames 0+1", "frames 1+1", "frames 2+1", "completed",
                 ])
             #expect(events.map(\.id) == events.map(\.id).sorted() && Set(events.map(\.id)).count == events.count)
             #expect(events.map(\.progress) == events.map(\.progress).sorted() && events.last?.progress == 100)
@@ -75,15 +76,15 @@ import Video
             resumed.append((place, try await queue.watch(id, peer: alice, after: whole[place].id)))
         }
         generator.release()
+        let ending = ["progress 3", "preview 3 of frame 0", "frames 0+1", "frames 1+1", "frames 2+1", "completed"]
         for (place, watch) in resumed {
             var rest: [JobEvent] = []
             for await event in watch.events { rest.append(event) }
-            let names = whole[(place + 1)...].map(name) + ["progress 3", "preview 3 of frame 0", "completed"]
+            let names = whole[(place + 1)...].map(name) + ending
             #expect(rest.map(name) == names)
         }
         try await queue.finished(id)
         // The end is told once; whoever has not seen all of it, or begins anew, gets what is missing; ids from nowhere the end.
-        let ending = ["progress 3", "preview 3 of frame 0", "completed"]
         let missed = try await events(of: id, after: whole.last?.id, queue)
         #expect(missed.map(name) == ending)
         #expect(try await events(of: id, after: missed.last?.id, queue).isEmpty)
@@ -107,7 +108,10 @@ import Video
         generator.release()
         let ids = [first, try await queue.ask(2, steps: 2), try await queue.ask(3, steps: 2)]
         for id in ids { try await queue.finished(id) }
-        let all = ["progress 1", "preview 1 of frame 1", "progress 2", "preview 2 of frame 2", "completed"]
+        let all = [
+            "progress 1", "preview 1 of frame 1", "progress 2", "preview 2 of frame 2", "frames 0+1", "frames 1+1",
+            "frames 2+1", "completed",
+        ]
         for (id, kept) in zip(ids, [["completed"], all, all]) {
             #expect(try await events(of: id, after: 0, queue).map(name) == kept)
         }
@@ -123,6 +127,36 @@ import Video
         try await next.finished(id)
         #expect(try await events(of: id, after: 0, next).map(name) == ["completed"])
         await next.stop()
+    }
+
+    @Test func finishedFramesCanBeHadWhileTheVideoIsMade() async throws {
+        let harness = Harness()
+        let generator = FakeGenerator()
+        generator.behaviour.withLock { $0.heldAtEnd = true }
+        let queue = try await harness.open(generator)
+        let id = try await queue.ask(5)
+        let watch = try await queue.watch(id, peer: alice, after: 0)
+        for await event in watch.events where name(event) == "frames 2+1" { break }
+        #expect(try await queue.status(id) == .inProgress)
+        let expected = (0..<3).map { FakeGenerator.encode(FakeGenerator.frame(5, $0)) }
+        #expect(try await queue.frames(0..<3, of: id, peer: alice) == expected)
+        #expect(try await queue.frames(1..<2, of: id, peer: alice) == [expected[1]])
+        #expect(try await queue.frames(2..<4, of: id, peer: alice) == nil)
+        await expectError({ if case .notFound = $0 { true } else { false } }) {
+            _ = try await queue.frames(0..<1, of: id, peer: bob)
+        }
+        // They are not kept of a video that is not finished.
+        #expect(harness.names(in: "jobs/\(id)") == ["frames.bin.tmp", "job.json", "latents.bin.tmp"])
+        _ = try await queue.cancel(id, peer: alice)
+        #expect(harness.names(in: "jobs/\(id)") == ["job.json"])
+        #expect(try await queue.frames(0..<1, of: id, peer: alice) == nil)
+
+        generator.behaviour.withLock { $0.heldAtEnd = false }
+        let whole = try await queue.ask(5)
+        try await queue.finished(whole)
+        #expect(try await queue.frames(0..<3, of: whole, peer: alice) == expected)
+        #expect(try await queue.frames(2..<4, of: whole, peer: alice) == nil)
+        await queue.stop()
     }
 
     private func events(of id: String, after: UInt64?, _ queue: JobQueue) async throws -> [JobEvent] {

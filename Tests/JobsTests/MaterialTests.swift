@@ -32,6 +32,52 @@ import Video
         await after.stop()
     }
 
+    @Test func thatACameraTookOneIsKept() async throws {
+        let harness = Harness()
+        let before = try await harness.open(FakeGenerator(), start: false)
+        let material = VideoMaterial(pictures: [.first: picture])
+        var ids: [String: Bool?] = [:]
+        for (camera, wanted) in [(nil, nil), (.now, true), (.before, true)] as [(VideoParameters.CameraUse?, Bool?)] {
+            var parameters = parameters([.first])
+            parameters.camera = camera
+            let job = try await before.submit(parameters, material: material, peer: alice, idempotencyKey: nil)
+            ids[job.id] = .some(wanted)
+        }
+        await before.stop()
+        let after = try await harness.open(FakeGenerator(), start: false)
+        for (id, wanted) in ids { #expect(try await after.job(id, peer: alice).job.request.camera == wanted) }
+        await after.stop()
+    }
+
+    /// A second picture is another one; the request is the same.
+    @Test func aPictureThatWasTakenIsNotTakenAgain() async throws {
+        let harness = Harness()
+        var limits = JobLimits()
+        limits.queueLength = 2
+        let queue = try await harness.open(FakeGenerator(), limits: limits, start: false)
+        let rest = VideoMaterial(pictures: [.last: picture])
+        var parameters = parameters([.first, .last])
+        parameters.camera = .now
+        #expect(try await queue.prepare(parameters, material: rest, peer: alice, idempotencyKey: "a") == nil)
+        func submit(_ grey: UInt8, key: String?) async throws -> String {
+            var material = rest
+            material.pictures[.first] = FakeGenerator.frame(UInt64(grey), 1)
+            return try await queue.submit(parameters, material: material, peer: alice, idempotencyKey: key).id
+        }
+        let first = try await submit(3, key: "a")
+        #expect(try await queue.prepare(parameters, material: rest, peer: alice, idempotencyKey: "a")?.id == first)
+        #expect(try await submit(9, key: "a") == first)
+        await expectError({ $0 == .idempotencyConflict }) {
+            let other = VideoMaterial(pictures: [.last: FakeGenerator.frame(9, 9)])
+            _ = try await queue.prepare(parameters, material: other, peer: alice, idempotencyKey: "a")
+        }
+        _ = try await submit(5, key: nil)
+        await expectError({ if case .queueFull = $0 { true } else { false } }) {
+            _ = try await queue.prepare(parameters, material: rest, peer: alice, idempotencyKey: nil)
+        }
+        await queue.stop()
+    }
+
     /// Whatever operation the power fails before: the job is there whole, or it was never accepted.
     @Test func acceptanceIsAllOrNothing() async throws {
         let counter = Harness()

@@ -17,6 +17,8 @@ final class FakeGenerator: FrameGenerator {
         var started: [UInt64] = []
         var materials: [VideoMaterial] = []
         var latentBytes = 100
+        /// Waits when all frames are there.
+        var heldAtEnd = false
     }
     let behaviour: Locked<Behaviour>
     private let work = Atomic<UInt64>(0)
@@ -61,8 +63,14 @@ final class FakeGenerator: FrameGenerator {
             observer.finished(
                 step: step, of: request.steps, preview: Self.frame(request.seed, step), previewIndex: step % 3)
         }
+        for frame in Self.frames(request) { observer.finished(frames: [frame]) }
+        let latent = [Float](repeating: 7, count: behaviour.withLock { $0.latentBytes } / 4)
+        observer.finished(latent: latent, channels: 1, at: 0, of: 1)
+        repeat {
+            if observer.isCancelled { throw .cancelled }
+            usleep(2000)
+        } while behaviour.withLock { $0.heldAtEnd }
         return GeneratedVideo(
-            frames: Self.frames(request), latents: [UInt8](repeating: 7, count: behaviour.withLock { $0.latentBytes }),
             peakBytes: 42)
     }
 

@@ -18,7 +18,7 @@ import Testing
             .map { String($0.dropFirst(name.utf8.count + 2)) }
     }
 
-    @Test func onePreviewAStepThenTheLastFrameTwice() async throws {
+    @Test func onePreviewAStepThenFramesThenTheLastTwice() async throws {
         let generator = FakeGenerator(.init(isHeld: true))
         try await TestService.run(generator: generator) { service in
             let id = try service.create()
@@ -34,10 +34,13 @@ import Testing
                 while RawClient.count("X-Step: \(step)\r\n", in: raw) == 0 { raw += try client.more() }
             }
             let body = try client.dechunked(after: raw)
-            #expect(values("X-Step", body) == ["1", "2", "3", "4", "4", "4"])
+            // Of a preview and five frames that come at once, those that the client was ready for, the last in any case.
+            let steps = values("X-Step", body)
+            #expect(steps.prefix(4) == ["1", "2", "3", "4"] && (5...10).contains(steps.count), "\(steps)")
+            #expect(steps.dropFirst(4).allSatisfy { $0 == "4" })
             #expect(values("X-Steps", body).allSatisfy { $0 == "4" })
             let times = values("X-Timestamp", body).compactMap(Double.init)
-            #expect(times.count == 6 && times == times.sorted())
+            #expect(times.count == steps.count && times == times.sorted())
             #expect(String(decoding: body.suffix(24), as: UTF8.self).hasSuffix("\r\n--filoscope-frame--\r\n"))
 
             // Every part is as long as it says, and a JPEG.
@@ -180,7 +183,8 @@ import Testing
             _ = try client.head()
             var seen: [UInt8] = []
             while values("X-Step", seen).count < 2 { seen += try client.more() }
-            #expect(values("X-Step", seen) == ["4", "4"])
+            // Once more where the stream came so early that it still finds the job among those that start.
+            #expect(values("X-Step", seen).allSatisfy { $0 == "4" })
         }
     }
 
@@ -192,7 +196,8 @@ import Testing
             _ = try slow.head()
             generator.release()
             #expect(try service.finish(id))
-            // It waits for its second frame for ten seconds.
+            // It waits for its second frame for ten seconds; its first may still be on its way.
+            #expect(service.settles { (try? service.streams().first?.contains("\"sent\":1")) == true })
             let stream = try #require(try service.streams().first)
             #expect(stream.contains("\"fps\":0.1") && stream.contains("\"width\":32"))
             #expect(stream.contains("\"sent\":1") && stream.contains("\"job\":\"\(id)\""), "\(stream)")

@@ -1,3 +1,4 @@
+import Camera
 import FoundationEssentials
 import Glibc
 import Jobs
@@ -57,10 +58,14 @@ final class FakeGenerator: FrameGenerator {
             throw RequestError(
                 .unsupported, code: "unsupported_size", field: "size", "\(size) can't be made; 64x64 can")
         }
-        return VideoRequest(
+        var request = VideoRequest(
             prompt: parameters.prompt, negativePrompt: parameters.negativePrompt ?? "", model: "fake", size: Self.size,
             frames: 5, fps: 8, seed: parameters.seed ?? 1, steps: parameters.steps ?? 4,
             guidance: parameters.guidance ?? 2.5, references: parameters.references)
+        if let edit = parameters.edit {
+            (request.edit, request.frames) = (edit, max(5, edit.frames))
+        }
+        return request
     }
 
     func generate(
@@ -77,8 +82,9 @@ final class FakeGenerator: FrameGenerator {
             work.add(1, ordering: .relaxed)
             observer.finished(step: step, of: request.steps, preview: frame(UInt8(step)), previewIndex: step % 5)
         }
-        return GeneratedVideo(
-            frames: (0..<request.frames).map { frame(UInt8(100 + $0)) }, latents: [1, 2, 3, 4], peakBytes: 1)
+        observer.finished(frames: (0..<request.frames).map { frame(UInt8(100 + $0)) })
+        observer.finished(latent: [1, 2, 3, 4], channels: 1, at: 0, of: 1)
+        return GeneratedVideo(peakBytes: 1)
     }
 
     private func frame(_ grey: UInt8) -> Frame {
@@ -95,7 +101,7 @@ struct TestService {
 
     static func run(
         options: ServiceOptions = .init(), generator: FakeGenerator = FakeGenerator(), limits: JobLimits = .init(),
-        previewBytes: Int? = nil,
+        previewBytes: Int? = nil, takePictures: (@Sendable (PictureOrder) throws(CameraError) -> [Frame])? = nil,
         _ body: @escaping @Sendable (TestService) throws -> Void
     ) async throws {
         let folder = "/tmp/filoscope-test-\(getpid())-\(UInt32.random(in: 0 ... .max))"
@@ -108,7 +114,7 @@ struct TestService {
                 return try JPEG.encode(frame, quality: 95)
             }, log: { _ in })
         try await jobs.start()
-        let service = Service(jobs: jobs, generator: generator, options: options)
+        let service = Service(jobs: jobs, generator: generator, options: options, takePictures: takePictures)
         let path = folder + "/s"
         var settings = KioskSettings()
         settings.title = "A test's"

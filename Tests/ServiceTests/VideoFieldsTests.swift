@@ -127,6 +127,28 @@ import Video
         #expect(problem { try form([prompt, ("seed", Array("99999999999999999999".utf8))]) }?.field == "seed")
     }
 
+    /// The official SDK sends all values of one key, then all of the next; others send scene after scene.
+    @Test func aStoryboardInAFormIsAList() throws {
+        func parts(_ fields: [(String, String)]) -> [(String, [UInt8])] {
+            fields.map { ("storyboard[][\($0.0)]", Array($0.1.utf8)) }
+        }
+        let wanted = [Scene(prompt: "a", at: 0), Scene(prompt: "b", at: 2.5)]
+        for order in [
+            [("prompt", "a"), ("prompt", "b"), ("at", "0"), ("at", "2.5")],
+            [("at", "0"), ("at", "2.5"), ("prompt", "a"), ("prompt", "b")],
+            [("prompt", "a"), ("at", "0"), ("at", "2.5"), ("prompt", "b")],
+        ] {
+            #expect(try form(parts(order)).storyboard == wanted)
+        }
+        let longest = (0..<VideoFields.longestStoryboard).flatMap { [("prompt", "a"), ("at", "\($0)")] }
+        #expect(try form(parts(longest)).storyboard.count == 32)
+        let many = (0...VideoFields.longestStoryboard + 1).flatMap { [("prompt", "a"), ("at", "\($0)")] }
+        for wrong in [[("prompt", "a")], [("at", "0")], [("prompt", "a"), ("at", "0"), ("at", "1")], many] {
+            #expect(problem { try form(parts(wrong)) }?.field == "storyboard", "\(wrong)")
+        }
+        #expect(problem { try form(parts([("prompt", "a"), ("at", "0"), ("by", "1")])) }?.code == "unknown_field")
+    }
+
     @Test(arguments: [nil, "text/plain", "application/x-www-form-urlencoded", "application/json2"])
     func otherTypesAre415(_ type: String?) {
         let found = problem {

@@ -5,7 +5,7 @@ import Video
 ///
 /// Between two layers lie floats, or bytes where the layer that takes them is int8.
 ///
-/// Lives in the arena it was made in, until that is rewound.
+/// The past lives in the arena it was made in, until that is rewound; what one frame needs besides is given back behind it.
 public final class DecoderStream {
     /// Of the pictures.
     public let size: Size
@@ -13,28 +13,45 @@ public final class DecoderStream {
     private let compute: Compute
     private let latentHeight: Int
     private let latentWidth: Int
+    private let arena: Arena
     private var stages: [StageState]
-    private let latent: UnsafeMutablePointer<Float>
-    /// The latent frame as the first convolution takes it.
-    private let quantized: FeatureMap
-    /// Channels after `grow` for a float convolution, one picture before it, two in a memory block, and the last
-    /// convolution's.
-    private let upsampled: UnsafeMutablePointer<Float>
-    private let inner: UnsafeMutableRawPointer
-    private let outer: UnsafeMutableRawPointer
-    private let features: FeatureMap
-    private let pixels: UnsafeMutablePointer<Float>
-    private let scratch: UnsafeMutablePointer<Float>
     /// Pictures still to be thrown away: the first latent stands for one frame, the network makes `timeFactor`.
     private var dropped: Int
 
-    /// Of a stage: where its input is written, each block's previous input, and the channels of all its new frames.
+    /// Of a stage: where its input is written, and each block's previous input.
     private struct StageState {
         var height: Int
         var width: Int
         var input: UnsafeMutableRawPointer
         var pasts: [UnsafeMutableRawPointer]
-        var grown: UnsafeMutableRawPointer
+    }
+
+    /// What is needed while a latent frame is decoded.
+    private struct Working {
+        let latent: UnsafeMutablePointer<Float>
+        /// The latent frame as the first convolution takes it.
+        let quantized: FeatureMap
+        /// Channels after `grow` for a float convolution, one picture before it, two in a memory block, and the last
+        /// convolution's.
+        let upsampled: UnsafeMutablePointer<Float>
+        let inner: UnsafeMutableRawPointer
+        let outer: UnsafeMutableRawPointer
+        let features: FeatureMap
+        let pixels: UnsafeMutablePointer<Float>
+        let scratch: UnsafeMutablePointer<Float>
+        /// Of each stage: the channels of all its new frames.
+        let grown: [UnsafeMutableRawPointer]
+
+        init(_ autoencoder: Autoencoder, bytes: [Int], in arena: Arena) throws(ModelError) {
+            var memory = try Buffers.raw(bytes, in: arena)
+            func take() -> UnsafeMutableRawPointer { memory.removeFirst() }
+            func takeFloats() -> UnsafeMutablePointer<Float> { take().assumingMemoryBound(to: Float.self) }
+            (latent, quantized) = (takeFloats(), FeatureMap(take(), autoencoder.first.quantization))
+            (upsampled, inner, outer) = (takeFloats(), take(), take())
+            features = FeatureMap(take(), autoencoder.last.quantization)
+            (pixels, scratch) = (takeFloats(), takeFloats())
+            grown = memory
+        }
     }
 
     init(
@@ -45,14 +62,11 @@ public final class DecoderStream {
         self.compute = compute
         self.latentHeight = latentHeight
         self.latentWidth = latentWidth
+        self.arena = arena
         dropped = autoencoder.configuration.timeFactor - 1
         var memory = try Buffers.raw(
-            autoencoder.streamBytes(latentHeight: latentHeight, latentWidth: latentWidth), in: arena)
+            autoencoder.streamBytes(latentHeight: latentHeight, latentWidth: latentWidth).kept, in: arena)
         func take() -> UnsafeMutableRawPointer { memory.removeFirst() }
-        func takeFloats() -> UnsafeMutablePointer<Float> { take().assumingMemoryBound(to: Float.self) }
-        (latent, quantized) = (takeFloats(), FeatureMap(take(), autoencoder.first.quantization))
-        (upsampled, inner, outer) = (takeFloats(), take(), take())
-        (features, pixels, scratch) = (FeatureMap(take(), autoencoder.last.quantization), takeFloats(), takeFloats())
         var stages: [StageState] = []
         var scale = 1
         for stage in autoencoder.stages {
@@ -65,8 +79,7 @@ public final class DecoderStream {
             }
             stages.append(
                 StageState(
-                    height: latentHeight * scale, width: latentWidth * scale, input: input, pasts: pasts,
-                    grown: take()))
+                    height: latentHeight * scale, width: latentWidth * scale, input: input, pasts: pasts))
             scale *= stage.space
         }
         self.stages = stages
@@ -80,7 +93,7 @@ public final class DecoderStream {
     public func push(
         _ frame: UnsafePointer<Float>, channelStride: Int? = nil, receive: (Frame) throws -> Void
     ) throws {
-        try push(frame, channelStride: channelStride) { try receive(picture()) }
+        try push(frame, channelStride: channelStride) { try receive(picture($0)) }
     }
 
     /// The same, before rounding: `receive` gets `[height, width, 3]`, 0...1 and a little beyond.
@@ -90,12 +103,20 @@ public final class DecoderStream {
         let shuffled = UnsafeMutablePointer<Float>.allocate(capacity: size.pixels * 3)
         defer { shuffled.deallocate() }
         try push(frame, channelStride: channelStride) {
-            shuffle { shuffled[$0] = $1 }
+            shuffle($0) { shuffled[$0] = $1 }
             try receive(shuffled)
         }
     }
 
-    private func push(_ frame: UnsafePointer<Float>, channelStride: Int?, ready: () throws -> Void) throws {
+    private func push(
+        _ frame: UnsafePointer<Float>, channelStride: Int?, ready: (UnsafePointer<Float>) throws -> Void
+    ) throws {
+        let mark = arena.mark
+        defer { arena.rewind(to: mark) }
+        let working = try Working(
+            autoencoder, bytes: autoencoder.streamBytes(latentHeight: latentHeight, latentWidth: latentWidth).working,
+            in: arena)
+        let (latent, pixels) = (working.latent, UnsafePointer(working.pixels))
         let channels = autoencoder.configuration.latentChannels
         let count = channels * latentHeight * latentWidth
         interleave(
@@ -103,84 +124,87 @@ public final class DecoderStream {
             pixels: latentHeight * latentWidth, into: latent)
         compute.softClamp(latent, count: count, into: latent)
         var input = FeatureMap.floats(latent)
-        if case .bytes(let bytes, let quantization) = quantized {
+        if case .bytes(let bytes, let quantization) = working.quantized {
             compute.quantize(latent, count: count, quantization, into: bytes)
-            input = quantized
+            input = working.quantized
         }
         autoencoder.first(
-            input, height: latentHeight, width: latentWidth, into: self.input(of: 0), activation: .relu,
-            compute: compute, scratch: scratch)
-        try run(0, ready)
+            input, height: latentHeight, width: latentWidth, into: self.input(of: 0, working), activation: .relu,
+            compute: compute, scratch: working.scratch)
+        try run(0, working) { try ready(pixels) }
     }
 
     /// What a stage takes, or behind the last one the last convolution.
-    private func input(of index: Int) -> FeatureMap {
-        guard index < stages.count else { return features }
+    private func input(of index: Int, _ working: Working) -> FeatureMap {
+        guard index < stages.count else { return working.features }
         return FeatureMap(stages[index].input, autoencoder.stages[index].quantization(before: 0))
     }
 
     /// Runs the frame in the input of `stage` through it and all later ones, depth first.
-    private func run(_ index: Int, _ ready: () throws -> Void) throws {
+    private func run(_ index: Int, _ working: Working, _ ready: () throws -> Void) throws {
         if compute.isCancelled { throw ModelError.cancelled }
         let stage = autoencoder.stages[index]
-        remember(index)
-        let state = stages[index]
+        remember(index, working)
+        let (state, grown) = (stages[index], working.grown[index])
         let (wide, high) = (state.width * stage.space, state.height * stage.space)
         let isLast = index + 1 == autoencoder.stages.count
         // Nearest upsampling and a 1x1 convolution can change places: a quarter of the work, the same numbers.
         stage.grow(
             FeatureMap(state.input, stage.grow.quantization), height: state.height, width: state.width,
-            into: FeatureMap(state.grown, stage.convolution.quantization), compute: compute, scratch: scratch)
+            into: FeatureMap(grown, stage.convolution.quantization), compute: compute, scratch: working.scratch)
         for frame in 0..<stage.time {
             if isLast, dropped > 0 {
                 dropped -= 1
                 continue
             }
-            let target = input(of: index + 1)
+            let target = input(of: index + 1, working)
             let activation = isLast ? Activation.relu : .none
             if let quantization = stage.convolution.quantization {
                 stage.convolution(
-                    FeatureMap(state.grown + frame * stage.width, quantization), inputStride: stage.width * stage.time,
+                    FeatureMap(grown + frame * stage.width, quantization), inputStride: stage.width * stage.time,
                     enlarge: stage.space, height: high, width: wide, into: target, activation: activation,
-                    compute: compute, scratch: scratch)
+                    compute: compute, scratch: working.scratch)
             } else {
                 stage.convolution(
-                    .floats(upsample(stage, state, frame)), height: high, width: wide, into: target,
-                    activation: activation, compute: compute, scratch: scratch)
+                    .floats(upsample(stage, state, frame, working, grown)), height: high, width: wide, into: target,
+                    activation: activation, compute: compute, scratch: working.scratch)
             }
             if isLast {
                 autoencoder.last(
-                    target, height: high, width: wide, into: .floats(pixels), compute: compute, scratch: scratch)
+                    target, height: high, width: wide, into: .floats(working.pixels), compute: compute,
+                    scratch: working.scratch)
                 if compute.isCancelled { throw ModelError.cancelled }
                 try ready()
             } else {
-                try run(index + 1, ready)
+                try run(index + 1, working, ready)
             }
         }
     }
 
     /// The memory blocks of a stage over its input. Each block's output goes where its past lay, its input becomes the
     /// past: nothing is copied.
-    private func remember(_ index: Int) {
+    private func remember(_ index: Int, _ working: Working) {
         let (height, width) = (stages[index].height, stages[index].width)
         let stage = autoencoder.stages[index]
         for (number, block) in stage.blocks.enumerated() {
             let (input, past) = (stages[index].input, stages[index].pasts[number])
             block(
                 input, past: past, into: stage.quantization(before: number + 1), height: height, width: width,
-                inner: inner, outer: outer, compute: compute, scratch: scratch)
+                inner: working.inner, outer: working.outer, compute: compute, scratch: working.scratch)
             stages[index].pasts[number] = input
             stages[index].input = past
         }
     }
 
     /// One of the frames in `grown`, enlarged, for a convolution of floats; an int8 one enlarges by itself.
-    private func upsample(_ stage: Autoencoder.Stage, _ state: StageState, _ frame: Int) -> UnsafeMutablePointer<Float>
-    {
+    private func upsample(
+        _ stage: Autoencoder.Stage, _ state: StageState, _ frame: Int, _ working: Working,
+        _ grown: UnsafeMutableRawPointer
+    ) -> UnsafeMutablePointer<Float> {
         let (space, channels, stride) = (stage.space, stage.width, stage.width * stage.time)
-        let grown = state.grown.assumingMemoryBound(to: Float.self)
+        let grown = grown.assumingMemoryBound(to: Float.self)
         if space == 1 && stage.time == 1 { return grown }
-        let (width, first, upsampled) = (state.width, grown + frame * stage.width, upsampled)
+        let (width, first, upsampled) = (state.width, grown + frame * stage.width, working.upsampled)
         compute.parallel(count: state.height * space, cost: width * space * channels) { lines in
             for line in lines {
                 var target = upsampled + line * width * space * channels
@@ -196,17 +220,17 @@ public final class DecoderStream {
         return upsampled
     }
 
-    private func picture() -> Frame {
+    private func picture(_ pixels: UnsafePointer<Float>) -> Frame {
         Frame(
             size: size,
             pixels: [UInt8](unsafeUninitializedCapacity: size.pixels * 3) { bytes, count in
-                shuffle { bytes[$0] = rounded($1) }
+                shuffle(pixels) { bytes[$0] = rounded($1) }
                 count = size.pixels * 3
             })
     }
 
     /// Pixel shuffle of the last convolution's channels, `[3, patch, patch]` at each place.
-    private func shuffle(_ write: (_ index: Int, _ value: Float) -> Void) {
+    private func shuffle(_ pixels: UnsafePointer<Float>, _ write: (_ index: Int, _ value: Float) -> Void) {
         shufflePixels(
             pixels, height: size.height / autoencoder.configuration.patchSize,
             width: size.width / autoencoder.configuration.patchSize, factor: autoencoder.configuration.patchSize, write)
@@ -221,7 +245,7 @@ extension Autoencoder.Stage {
 }
 
 extension Autoencoder {
-    /// A stream for one video; it stays in the arena.
+    /// A stream for one video; what it keeps stays in the arena.
     public func stream(
         latentHeight: Int, latentWidth: Int, compute: Compute, arena: Arena
     ) throws(ModelError) -> DecoderStream {
@@ -229,16 +253,20 @@ extension Autoencoder {
             self, latentHeight: latentHeight, latentWidth: latentWidth, compute: compute, arena: arena)
     }
 
-    /// Counts what a stream takes and keeps.
+    /// Counts what a stream keeps, and what it takes for a frame and gives back.
     public func planStream(latentHeight: Int, latentWidth: Int, in plan: inout ArenaPlan) {
-        Buffers.planRaw(streamBytes(latentHeight: latentHeight, latentWidth: latentWidth), in: &plan)
+        let bytes = streamBytes(latentHeight: latentHeight, latentWidth: latentWidth)
+        Buffers.planRaw(bytes.kept, in: &plan)
+        let mark = plan.mark
+        Buffers.planRaw(bytes.working, in: &plan)
+        plan.rewind(to: mark)
     }
 
-    /// Bytes of latent, quantized latent, upsampled, inner, outer, features, pixels, scratch; then of each stage its
-    /// input, pasts and grown frames.
-    fileprivate func streamBytes(latentHeight: Int, latentWidth: Int) -> [Int] {
+    /// Bytes of what is kept: of each stage its input and pasts. And of what a frame needs: latent, quantized latent, upsampled,
+    /// inner, outer, features, pixels, scratch, then of each stage its grown frames.
+    fileprivate func streamBytes(latentHeight: Int, latentWidth: Int) -> (kept: [Int], working: [Int]) {
         var (upsampled, inner, outer, scratch) = (0, 0, 0, 0)
-        var perStage: [Int] = []
+        var (kept, grown): ([Int], [Int]) = ([], [])
         var (height, width) = (latentHeight, latentWidth)
         func scratchFor(_ layer: Convolution, residual: Quantization? = nil, _ output: Quantization?) {
             scratch = max(
@@ -250,8 +278,8 @@ extension Autoencoder {
             // A block's output goes where its past lay, so that one size must do for all.
             let roles = (0...stage.blocks.count).map { stage.quantization(before: $0) }
             let bytes = roles.map { FeatureMap.byteCount(elements: frame, $0) }.max() ?? 0
-            perStage += Array(repeating: bytes, count: stage.blocks.count + 1)
-            perStage.append(FeatureMap.byteCount(elements: frame * stage.time, stage.convolution.quantization))
+            kept += Array(repeating: bytes, count: stage.blocks.count + 1)
+            grown.append(FeatureMap.byteCount(elements: frame * stage.time, stage.convolution.quantization))
             for (number, block) in stage.blocks.enumerated() {
                 inner = max(inner, FeatureMap.byteCount(elements: frame, block.second.quantization))
                 outer = max(outer, FeatureMap.byteCount(elements: frame, block.third.quantization))
@@ -268,10 +296,11 @@ extension Autoencoder {
             }
         }
         let latent = latentHeight * latentWidth * configuration.latentChannels
-        return [
+        let working = [
             latent * MemoryLayout<Float>.stride, first.quantization == nil ? 0 : latent, upsampled, inner, outer,
             FeatureMap.byteCount(elements: height * width * last.inputs, last.quantization),
             height * width * last.outputs * MemoryLayout<Float>.stride, scratch * MemoryLayout<Float>.stride,
-        ] + perStage
+        ]
+        return (kept, working + grown)
     }
 }

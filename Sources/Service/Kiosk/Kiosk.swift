@@ -33,6 +33,14 @@ struct Kiosk: Sendable {
     /// Fields of `POST /v1/videos` that a visitor may choose: none that costs more than the model's own default.
     static let fields: Set<String> = ["prompt", "model", "seed", "size"]
 
+    init(router: Router, settings: KioskSettings) {
+        var router = router
+        // Whoever stands before it may not be who asks. Its fields are refused besides.
+        router.camera = nil
+        self.router = router
+        self.settings = settings
+    }
+
     func respond(to request: Request) async -> Response {
         var request = request
         // Whoever runs the bridge, the people behind it are not administrators.
