@@ -114,7 +114,8 @@ def main():
             saved = progress.elapsed
             checkpoint()
     checkpoint()
-    print(f"lengthened: {progress.clips} clips, {count} steps, ahead {average[0]:.4f}, kept {average[1]:.4f}", flush=True)
+    figures = "" if average is None else f", ahead {average[0]:.4f}, kept {average[1]:.4f}"
+    print(f"lengthened: {progress.clips} clips, {count} steps{figures}", flush=True)
 
 
 if __name__ == "__main__":

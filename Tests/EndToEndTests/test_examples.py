@@ -1,8 +1,12 @@
 """The programs of examples/, as their users run them."""
+import contextlib
 import json
 import os
+import pathlib
+import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -47,23 +51,54 @@ def test_a_relay_of_one_video(daemon, tmp_path):
     assert found["codec_name"] == "h264" and found["width"] == 128 and int(found["nb_read_frames"]) >= 1
 
 
-@needs_ffmpeg
-def test_a_relay_of_whatever_is_made_feeds_hls(daemon, tmp_path):
-    """HLS is written as a segmenter of a relay takes it; an RTSP output differs by its options alone."""
-    playlist = tmp_path / "live.m3u8"
-    relay = subprocess.Popen([str(EXAMPLES / "relay.sh"), str(playlist), "-f", "hls", "-hls_time", "1"], env=settings(daemon),
-                             stderr=subprocess.PIPE, start_new_session=True)
+@contextlib.contextmanager
+def relay(daemon, *words):
+    """relay.sh while three videos are made; then the source ends, and ffmpeg finishes what it has."""
+    process = subprocess.Popen([str(EXAMPLES / "relay.sh"), *map(str, words)], env=settings(daemon), stderr=subprocess.PIPE,
+                               text=True, start_new_session=True)
     try:
         for seed in range(3):
             daemon.finish(daemon.create(seed=seed)["id"])
             time.sleep(1)
-        wait(lambda: playlist.exists() and ".ts" in playlist.read_text())
+        yield
     finally:
-        # The source ends: ffmpeg finishes what it has.
-        subprocess.run(["pkill", "-TERM", "-g", str(relay.pid), "curl"], check=True)
-        error = relay.communicate(timeout=30)[1].decode()
-    assert "#EXT-X-ENDLIST" in playlist.read_text(), error
+        subprocess.run(["pkill", "-TERM", "-g", str(process.pid), "curl"], check=False)
+        error = process.communicate(timeout=30)[1]
+        print(error)
+
+
+@needs_ffmpeg
+def test_a_relay_of_whatever_is_made_feeds_hls(daemon, tmp_path):
+    """HLS is written as a segmenter of a relay takes it."""
+    playlist = tmp_path / "live.m3u8"
+    with relay(daemon, playlist, "-f", "hls", "-hls_time", "1"):
+        wait(lambda: playlist.exists() and ".ts" in playlist.read_text())
+    assert "#EXT-X-ENDLIST" in playlist.read_text()
     assert int(stream(playlist)["nb_read_frames"]) >= 8
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+def test_a_relay_of_whatever_is_made_feeds_rtsp(daemon, tmp_path, transport):
+    """ffmpeg plays the media server that the stream is announced to."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    taken, address = tmp_path / "taken.mp4", f"rtsp://127.0.0.1:{port}/filoscope"
+    server = subprocess.Popen(["ffmpeg", "-v", "error", "-y", "-rtsp_flags", "listen", "-i", address, "-c", "copy", taken],
+                              stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    try:
+        # To connect would use up its one connection: the kernel knows whether it listens.
+        wait(lambda: re.search(f":{port:04X} 00000000:0000 0A ", pathlib.Path("/proc/net/tcp").read_text()))
+        with relay(daemon, address, "-f", "rtsp", "-rtsp_transport", transport):
+            assert server.poll() is None
+        # It ends by itself when the stream does.
+        error = server.communicate(timeout=60)[1]
+    finally:
+        server.kill()
+        server.wait()
+    found = stream(taken)
+    assert found["codec_name"] == "h264" and found["width"] == 256 and int(found["nb_read_frames"]) >= 8, error
 
 
 def test_a_trigger_file_makes_a_video(daemon, tmp_path):
@@ -80,6 +115,37 @@ def test_a_trigger_file_makes_a_video(daemon, tmp_path):
         os.killpg(trigger.pid, signal.SIGTERM)
         said = trigger.communicate(timeout=30)[0].decode()
     assert video.read_bytes()[4:8] == b"ftyp", said
+
+
+def test_the_one_liner_for_a_gpio_line(daemon, tmp_path):
+    """The command of the documentation, on another file."""
+    line, = re.findall(r"^tail .*$", (EXAMPLES / "README.md").read_text(), re.MULTILINE)
+    pin = tmp_path / "pin"
+    pin.write_text("before\n")
+    shell = subprocess.Popen(["sh", "-c", line.replace("/run/doorbell", str(pin))], env=settings(daemon), stdout=subprocess.PIPE,
+                             stderr=subprocess.STDOUT, text=True, start_new_session=True)
+    made = lambda: daemon.json("GET", "/v1/videos")["data"]
+    try:
+        time.sleep(2)
+        assert made() == []
+        for count in (1, 2):
+            with pin.open("a") as file:
+                file.write("1\n")
+            wait(lambda: len(made()) == count)
+    finally:
+        os.killpg(shell.pid, signal.SIGTERM)
+        said = shell.communicate(timeout=30)[0]
+    assert {video["id"] for video in made()} == set(said.split()), said
+    assert all(video["prompt"] == "a dog jumping on the grass" for video in made())
+
+
+@pytest.mark.parametrize("major", [2, 3])
+def test_python_and_the_official_sdk(daemon, tmp_path, major):
+    run(daemon, environment(major), EXAMPLES / "sdk.py", PROMPT, tmp_path / "video.mp4")
+    assert (tmp_path / "video.mp4").read_bytes()[4:8] == b"ftyp"
+    refused = subprocess.run([environment(major), EXAMPLES / "sdk.py", "x" * 2001, tmp_path / "none.mp4"], env=settings(daemon),
+                             capture_output=True, text=True)
+    assert refused.returncode == 1 and "at most 2000" in refused.stderr and not (tmp_path / "none.mp4").exists()
 
 
 def test_python_and_httpx(daemon, tmp_path):

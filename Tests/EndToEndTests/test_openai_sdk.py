@@ -27,27 +27,9 @@ def test_the_official_sdk(daemon, major):
     assert run.returncode == 0, run.stderr[-3000:]
     said = json.loads(run.stdout)
     assert said["version"].startswith(f"{major}.")
-
-    sync = said["sync"]
-    assert sync["status"] == "completed" and sync["models"] == ["nano"]
-    assert sync["variations"] == {
-        "begun": "completed", "remixed": "completed", "of": sync["id"], "longer": "3.125", "image": "89504e47",
-        "stream": ["image_generation.partial_image"] * 2 + ["image_generation.completed"]}
-    assert float(sync["seconds"]) == 17 / 8
-    assert {"id", "object", "model", "status", "progress", "created_at", "completed_at", "expires_at", "prompt", "size",
-            "seconds", "remixed_from_video_id", "error", "seed", "frames_sha256"} <= set(sync["keys"])
-    assert bytes.fromhex(sync["pictures"]["video"])[4:8] == b"ftyp"
-    for picture in ("thumbnail", "spritesheet"):
-        assert sync["pictures"][picture].startswith("ffd8ff")
-    assert set(sync["listed"]) == {sync["id"], *sync["others"]}
-    assert sync["refused"] == {
-        "size": [422, "size", "UnprocessableEntityError"], "prompt": [400, "prompt", "BadRequestError"],
-        "model": [422, "model", "UnprocessableEntityError"], "id": [404, "not_found", "NotFoundError"]}
-
-    # Accepted or told to come back: nothing else, and what was accepted is there.
-    crowd = said["async"]
-    assert len(crowd["accepted"]) + len(crowd["refused"]) == 300
-    assert len(set(crowd["accepted"])) == len(crowd["accepted"]) >= 16
-    assert all(int(after) > 0 for _, after in crowd["refused"])
-    assert set(crowd["accepted"]) <= set(crowd["kept"])
-    assert crowd["last"] == "completed"
+    assert len(said["defined"]) >= 17
+    for client in ("sync", "async"):
+        assert said[client]["checks"] == said["defined"], client
+        # Of 300 at once as many as the queue holds, and each that ended meanwhile makes room.
+        assert 16 <= said[client]["accepted"] <= 300, said[client]
+    assert max(said[client]["retries"] for client in ("sync", "async")) > 0, said
