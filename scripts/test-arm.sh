@@ -2,7 +2,7 @@
 # Builds Filoscope for ARM and runs it on emulated CPUs: the Swift tests, a whole job through the daemon and the client, and
 # the kernels' instruction counts.
 #
-# usage: test-arm.sh [tests] [frames] [counts]     (without an argument: all three)
+# usage: test-arm.sh [tests] [frames] [abilities] [counts]     (without an argument: all)
 #
 # Exit status 69 and "toolchain unavailable: REASON": nothing was tested. That is not a pass; see cross.sh.
 set -euo pipefail
@@ -58,34 +58,52 @@ swift_tests() {
     done
 }
 
-# job CPU LEVEL: the sum of the frames of a small job, made by a daemon on that CPU with that level forced ("" forces none), asked
-# for by a client on that CPU. An empty CPU is this machine. All daemons share one state folder: who comes later reads what a
-# daemon of another architecture wrote. Sets `sum`, and `used` to the level that the daemon says it uses.
-job() {
-    local emulator=() build=$native
+# The programs for ARM and for this machine.
+programs() {
+    scripts/cross.sh release
+    [ -n "${FILOSCOPE_BIN:-}" ] || swift build -c release --static-swift-stdlib
+}
+
+# start CPU LEVEL STATE: a daemon on that CPU, which answers. Sets the caller's `emulator` and `build` to what a client on that CPU takes.
+start() {
+    emulator=() build=$native
     if [ -n "$1" ]; then
         emulated "$1"
         build=$release
     fi
     rm -f "$work/socket"
     # No flags: with large pages the emulator hides them from Swift, which looks for them in its map of the stack.
-    FILOSCOPE_KERNELS=$2 FILOSCOPE_LISTEN=$work/socket FILOSCOPE_STATE=$work/state FILOSCOPE_MODELS=Models \
+    FILOSCOPE_KERNELS=$2 FILOSCOPE_LISTEN=$work/socket FILOSCOPE_STATE=$3 FILOSCOPE_MODELS=Models \
         FILOSCOPE_THREADS=2 "${emulator[@]}" "$build/filoscoped" >"$work/daemon.log" 2>&1 &
     daemon=$!
-    if [ -n "$1" ]; then emulated "${1%/*}"; fi
     for _ in $(seq 600); do
         curl -sf --unix-socket "$work/socket" http://filoscope/readyz >/dev/null && break
         kill -0 "$daemon" 2>/dev/null || { cat "$work/daemon.log" >&2; fail "filoscoped ended on ${1:-this machine}"; }
         sleep 0.1
     done
+    # A client needs no pages of another size.
+    if [ -n "$1" ]; then emulated "${1%/*}"; fi
+}
+
+# stop CPU: ends that daemon, which has to end well.
+stop() {
+    kill "$daemon"
+    wait "$daemon" || fail "filoscoped did not end well on ${1:-this machine}"
+    daemon=
+}
+
+# job CPU LEVEL: the sum of the frames of a small job, made by a daemon on that CPU with that level forced ("" forces none), asked
+# for by a client on that CPU. An empty CPU is this machine. All daemons share one state folder: who comes later reads what a
+# daemon of another architecture wrote. Sets `sum`, and `used` to the level that the daemon says it uses.
+job() {
+    local emulator build
+    start "$1" "$2" "$work/state"
     used=$(curl -sf --max-time 30 --unix-socket "$work/socket" http://filoscope/state |
         python3 -c 'import json, sys; print(json.load(sys.stdin)["host"]["kernels"])')
     "${emulator[@]}" "$build/filoscope" generate "a penguin moving right in the ocean" --socket "$work/socket" --seed 7 --size 64x64 \
         --seconds 0.6 --steps 2 --json -o "$work/video.mp4" >"$work/video.json" 2>"$work/client.log" ||
         { cat "$work/client.log" "$work/daemon.log" >&2; fail "the job on ${1:-this machine}, level '$2'"; }
-    kill "$daemon"
-    wait "$daemon" || fail "filoscoped did not end well on ${1:-this machine}"
-    daemon=
+    stop "$1"
     sum=$(python3 -c 'import json, sys
 video = json.load(open(sys.argv[1]))
 assert video["status"] == "completed" and video["frames"] == 5, video
@@ -94,8 +112,7 @@ print(video["frames_sha256"])' "$work/video.json")
 
 same_frames() {
     local pair cpu level levels expected sum used started
-    scripts/cross.sh release
-    [ -n "${FILOSCOPE_BIN:-}" ] || swift build -c release --static-swift-stdlib
+    programs
     job "" ""
     expected=$sum
     echo "this machine, $used: $expected"
@@ -127,17 +144,34 @@ same_frames() {
     done
 }
 
+# Every ability, asked for by this machine's client: of a daemon on this machine, then of one on an emulated CPU.
+same_abilities() {
+    local cpu emulator build started
+    programs
+    for cpu in "" cortex-a76; do
+        started=$SECONDS
+        start "$cpu" "" "$work/state-$cpu"
+        python3 Tests/EndToEndTests/every_ability.py "$native/filoscope" "$work/socket" >"$work/sums-$cpu" ||
+            { cat "$work/daemon.log" >&2; fail "an ability on ${cpu:-this machine}"; }
+        stop "$cpu"
+        echo "${cpu:-this machine}: $(wc -l <"$work/sums-$cpu") videos, in $((SECONDS - started)) s"
+    done
+    cat "$work/sums-"
+    diff "$work/sums-" "$work/sums-cortex-a76" || fail "other frames on cortex-a76"
+}
+
 # The toolchain first: without it there is nothing to say of any part.
 scripts/cross.sh setup
-[ $# -gt 0 ] || set -- frames tests counts
+[ $# -gt 0 ] || set -- frames abilities tests counts
 for part in "$@"; do
     started=$SECONDS
     echo "── ARM: $part"
     case $part in
     tests) swift_tests ;;
     frames) same_frames ;;
+    abilities) same_abilities ;;
     counts) python3 Tests/InstructionCounts/counts.py ;;
-    *) fail "unknown part $part (tests, frames, counts)" ;;
+    *) fail "unknown part $part (tests, frames, abilities, counts)" ;;
     esac
     echo "── ARM: $part took $((SECONDS - started)) s"
 done

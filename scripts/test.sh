@@ -25,6 +25,10 @@ units() {
     cp systemd/*.s* "$folder"
     # verify wants the program to exist; the unit is checked, not this machine.
     sed -i 's#^ExecStart=/usr/bin/filoscoped#ExecStart=/bin/true#; /^Documentation=/d' "$folder"/filoscope*.s*
+    # With what the documentation has people add for devices.
+    mkdir "$folder/filoscoped.service.d"
+    awk '/^```ini/ { on = 1; next } /^```/ { on = 0 } on' docs/configuration.md >"$folder/filoscoped.service.d/devices.conf"
+    [ "$(grep -c '^DeviceAllow=/dev/video. rw$' "$folder/filoscoped.service.d/devices.conf")" = 2 ]
     output=$(cd "$folder" && systemd-analyze verify ./filoscope*.service ./filoscope*.socket 2>&1) || true
     rm -rf "$folder"
     [ -z "$output" ] || { echo "$output"; return 1; }
@@ -35,6 +39,7 @@ units() {
 sanitized() { # SANITIZER FILTER
     # What XCTest leaks at its own start is not ours.
     FILOSCOPE_SLOW=1 LSAN_OPTIONS="suppressions=$PWD/Tests/lsan.suppressions" \
+        TSAN_OPTIONS="suppressions=$PWD/Tests/tsan.suppressions" \
         swift test --sanitize="$1" --scratch-path ".build-$1" --filter "$2"
 }
 
@@ -63,6 +68,7 @@ if [ "$toolchain" -eq 0 ]; then
     stage 'ARM: build the programs' scripts/cross.sh release
     stage 'ARM: the Swift tests on three emulated CPUs' scripts/test-arm.sh tests
     stage 'ARM: the same frames on three emulated CPUs' scripts/test-arm.sh frames
+    stage 'ARM: the same frames from every ability' scripts/test-arm.sh abilities
     stage 'ARM: instruction counts' scripts/test-arm.sh counts
 else
     not_passed+=('ARM under emulation: the toolchain is unavailable, nothing was built or tested for ARM')

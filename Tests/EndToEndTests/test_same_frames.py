@@ -1,6 +1,8 @@
 """The same request gives the same frames everywhere, and nothing else does."""
 import json
+import pathlib
 import subprocess
+import sys
 
 import pytest
 from conftest import BIN, MODELS
@@ -26,6 +28,20 @@ def test_threads_and_kernel_levels_agree(daemons):
         daemon = daemons(env={"FILOSCOPE_KERNELS": level}, name=level).start()
         assert json.loads(daemon.get("/state")[2])["host"]["kernels"] == level
         assert sha(daemon) == expected, level
+
+
+def test_every_ability_agrees(daemons):
+    """The slowest level takes too long for all of them."""
+    script = pathlib.Path(__file__).with_name("every_ability.py")
+    sums = {}
+    for level in [level for level in levels() if level != "reference"][:2] or ["reference"]:
+        daemon = daemons(env={"FILOSCOPE_KERNELS": level}, name=level).start()
+        # Once more, in the same daemon: the same again.
+        for _ in range(2):
+            sums[level, len(sums)] = subprocess.check_output([sys.executable, script, BIN / "filoscope", daemon.socket], text=True)
+    assert len(set(sums.values())) == 1, sums
+    lines = [line.split() for line in sums.popitem()[1].splitlines()]
+    assert len(lines) == len({sum for _, sum in lines}) == 15, lines
 
 
 def test_seed_and_words_matter(daemon):
