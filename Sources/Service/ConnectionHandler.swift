@@ -25,6 +25,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
 
     private let answer: @Sendable (Request) async -> Response
     private let peer: ConnectionPeer
+    private let connections: ConnectionRegistry
     private let options: ServiceOptions
     private let budget: BodyBudget
 
@@ -47,10 +48,11 @@ final class ConnectionHandler: ChannelDuplexHandler {
     private var context: ChannelHandlerContext?
 
     init(
-        peer: ConnectionPeer, options: ServiceOptions, budget: BodyBudget,
+        peer: ConnectionPeer, connections: ConnectionRegistry, options: ServiceOptions, budget: BodyBudget,
         answer: @escaping @Sendable (Request) async -> Response
     ) {
         self.peer = peer
+        self.connections = connections
         self.options = options
         self.budget = budget
         self.answer = answer
@@ -169,6 +171,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
 
     private func begin(_ context: ChannelHandlerContext) {
         requestStart = .now()
+        connections.works(context.channel)
         arm(.head, context)
     }
 
@@ -254,6 +257,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
         if requestBytes > 0 {
             begin(context)
         } else {
+            connections.rests(context.channel, uid: peer.peer.uid)
             arm(.idle, context)
         }
         while let part = held.popFirst() {

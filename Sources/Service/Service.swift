@@ -64,8 +64,8 @@ public final class Service: Sendable {
                         ConnectionPeer(descriptor: $0, administratorGroup: administratorGroup)
                     }
                     guard let peer, let peer else { throw ChannelError.operationUnsupported }
-                    guard connections.admit(channel, uid: peer.peer.uid) else {
-                        try pipeline.addHandler(RefusedConnection(limit: options.connections))
+                    if let cap = connections.admit(channel, uid: peer.peer.uid) {
+                        try pipeline.addHandler(RefusedConnection(limit: cap))
                         return
                     }
                     var limits = NIOHTTPDecoderLimitConfiguration()
@@ -73,7 +73,7 @@ public final class Service: Sendable {
                     limits.maxHeaderListSize = options.headerBytes
                     limits.maxHeaderFieldCount = options.headerFields
                     let connection = ConnectionHandler(
-                        peer: peer, options: options, budget: budget, answer: answer)
+                        peer: peer, connections: connections, options: options, budget: budget, answer: answer)
                     try pipeline.addHandlers([
                         ByteCounter(connection: connection),
                         ByteToMessageHandler(HTTPRequestDecoder(limitConfiguration: limits)),
@@ -100,6 +100,9 @@ public final class Service: Sendable {
 
     /// Open connections.
     public var connectionCount: Int { connections.count }
+
+    /// Those of them that were kept alive after an answer.
+    var restingConnectionCount: Int { connections.restingCount }
 
     /// Returns once the event loop has turned: the watchdog's look at it.
     public func roundTrip() async throws { try await group.next().submit {}.get() }
