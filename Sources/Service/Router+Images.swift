@@ -32,7 +32,8 @@ extension Router {
     }
 
     private func imageStream(_ job: Job, _ wanted: ImageRequest, _ peer: Peer) async throws -> Response {
-        let watch = try await jobs.watch(job.id, peer: peer, after: nil)
+        // From the first event on: a small job is quicker than the watch of it is made.
+        let watch = try await jobs.watch(job.id, peer: peer, after: 0)
         return Response(stream: "text/event-stream") { writer in
             for await event in watch.events {
                 guard case .preview(let jpeg, _, _, _) = event.kind,
