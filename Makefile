@@ -55,8 +55,9 @@ PYTHON ?= python3
 evaluate: build ## judge nano's own videos, made by the daemon (needs torch: Quantization/train/README.md)
 	cd Quantization && $(PYTHON) -m train.evaluate --daemon ../$(BUILD) --all --prompts 300 --seeds 3 --sheet evaluation.png
 
-coherence: build ## does what nano makes hold together: long videos, extensions, loops, given frames
-	cd Quantization && $(PYTHON) -m train.coherence --daemon ../$(BUILD)
+JUDGE := checkpoints/judge.safetensors
+coherence: build ## does what nano makes hold together: long videos, extensions, loops, given frames, edits
+	$(BUILD)/filoscope-bench coherence Models/nano --sheet coherence.jpg $(if $(wildcard $(JUDGE)),--judge $(JUDGE))
 
 bench-peers: build ## compare linears, attention and steps with ONNX Runtime, OpenVINO and PyTorch
 	@scripts/bench-peers.sh $(BUILD)/filoscope-bench

@@ -116,6 +116,15 @@ extension VideoGenerator {
         return known
     }
 
+    /// What the autoencoder alone makes of a picture of one of the model's sizes: the best that a known frame can come back as.
+    public func reconstruction(of picture: Frame) throws -> Frame {
+        let shape = try model.description.latentShape(width: picture.size.width, height: picture.size.height, frames: 1)
+        let arena = try Arena(byteCount: bytes(for: shape, guided: false, isLong: true))
+        let latents = try encode([picture], shape: shape, arena: arena)
+        let frames = try VideoDecoder(self, shape, arena).push(latents[0])
+        return frames[frames.count - 1]
+    }
+
     /// Latent frames behind those of `before` that lead to the first of `after`: one video goes on as in a mirror at its end,
     /// the other as in a mirror at its beginning, and fades in over it. Neither motion jumps at its joint.
     func dissolve(

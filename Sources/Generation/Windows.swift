@@ -2,10 +2,10 @@ import Jobs
 
 /// How a video longer than what the model sees at once is made: window after window of latent frames, each of which knows
 /// the last ones of what is there already.
-struct Windows: Equatable {
+public struct Windows: Equatable {
     /// Latent frames that a later window knows at least, when there are so many: the first of them is a single picture, the
     /// others say how it moves.
-    static let overlap = 2
+    public static let overlap = 2
 
     /// One pass of denoising: `known` latent frames are given, `new` ones made.
     struct Window: Equatable {

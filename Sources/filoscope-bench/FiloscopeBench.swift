@@ -8,7 +8,7 @@ struct FiloscopeBench: ParsableCommand {
         version: "0.1.0",
         subcommands: [
             Levels.self, LimitsBench.self, LinearBench.self, Attention.self, Convolutions.self, Decode.self, Step.self,
-            JobBench.self, Report.self, Verify.self, ParityCheck.self, Render.self, Compare.self,
+            JobBench.self, Report.self, Verify.self, ParityCheck.self, Render.self, Compare.self, Coherence.self,
         ]
     )
 }
