@@ -204,6 +204,10 @@ import Testing
             for _ in 0..<8 {
                 let client = try service.connect()
                 #expect(try client.request("GET", "/healthz").status == 200)
+                #expect(service.settles { service.service.restingConnectionCount == 1 })
+                // In the middle of the next one: what rests would make room.
+                client.send("GET /healthz HTTP/1.1\r\n")
+                #expect(service.settles { service.service.restingConnectionCount == 0 })
                 clients.append(client)
             }
             let refused = try service.connect().answer()
