@@ -33,17 +33,20 @@ public struct Daemon: Sendable {
         try decode(Video.self, from: post("/v1/videos/\(segment(id))/remix", request))
     }
 
-    /// One picture, as a file in `output_format`.
-    public func image(_ request: CreateImage) throws(ClientError) -> [UInt8] {
+    /// One picture, as a file in `output_format`, and the id of the video of one frame that it is.
+    public func image(_ request: CreateImage) throws(ClientError) -> (id: String, file: [UInt8]) {
         struct Answer: Decodable {
-            struct Image: Decodable { var b64_json: String }
+            struct Image: Decodable {
+                var b64_json: String
+                var id: String
+            }
             var data: [Image]
         }
         let answer = try decode(Answer.self, from: post("/v1/images/generations", request))
-        guard let image = answer.data.first.flatMap({ Data(base64Encoded: $0.b64_json) }) else {
+        guard let image = answer.data.first, let file = Data(base64Encoded: image.b64_json) else {
             throw .malformed("the answer holds no image")
         }
-        return Array(image)
+        return (image.id, Array(file))
     }
 
     private func post(_ path: String, _ request: some Encodable) throws(ClientError) -> [UInt8] {

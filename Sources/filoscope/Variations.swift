@@ -129,7 +129,12 @@ struct Image: ParsableCommand {
         request.seed = seed
         request.steps = steps
         let filled = request
-        try write(reporting { try connection.daemon.image(filled) }, to: output)
-        if output != "-" { print(output) }
+        let image = try reporting { try connection.daemon.image(filled) }
+        try write(image.file, to: output)
+        if connection.json {
+            try printJSON(reporting { try connection.daemon.video(image.id) })
+        } else if output != "-" {
+            print(output)
+        }
     }
 }

@@ -20,8 +20,8 @@ def main(program, socket, folder):
         (folder / name).write_bytes(data)
         return folder / name
 
-    def run(ability, *arguments):
-        words = [program, *arguments, *SHORT, "--socket", socket, "--json", "-o", folder / f"{ability}.y4m"]
+    def run(ability, *arguments, ending="y4m"):
+        words = [program, *arguments, *SHORT, "--socket", socket, "--json", "-o", folder / f"{ability}.{ending}"]
         result = subprocess.run(list(map(str, words)), capture_output=True, text=True)
         if result.returncode:
             sys.exit(f"{ability}: {result.stderr}")
@@ -34,6 +34,7 @@ def main(program, socket, folder):
     mask = file("mask.png", png(64, 64, lambda x, y: (255,) * 3 if x >= 32 else (0, 0, 0)))
     apple = run("text", "generate", "a red apple moving right on the grass", *SMALL)
     frog = run("text-again", "generate", "a frog bouncing in the snow", *SMALL)
+    run("still", "image", "a sailboat at sunset", ending="png")
     run("windows", "generate", "a penguin moving right in the ocean", "--size", "64x64", "--seconds", 4)
     run("first-frame", "generate", "a soccer ball moving right", *SMALL, "--image", picture)
     run("last-frame", "generate", "a soccer ball moving right", *SMALL, "--end-image", picture)
