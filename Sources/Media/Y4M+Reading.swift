@@ -90,21 +90,16 @@ extension Y4M.Contents {
         let start = starts[index]
         let chromaWidth = colour == .quarter ? (width + 1) / 2 : width
         let chromaCount = colour == .quarter ? chromaWidth * ((size.height + 1) / 2) : pixels
-        // 8 bits behind the point.
-        let (gain, floor) = isFullRange ? (256, 0) : (298, 16)
-        let (red, green, other, blue) = isFullRange ? (359, 88, 183, 454) : (409, 100, 208, 516)
+        let matrix = RGBMatrix(isBT709: false, isFullRange: isFullRange)
         var rgb = [UInt8](repeating: 0, count: pixels * 3)
         for place in 0..<pixels {
-            let luma = gain * (Int(bytes[start + place]) - floor) + 128
-            var (u, v) = (0, 0)
+            var (u, v) = (128, 128)
             if colour != .none {
                 let shared = colour == .quarter ? place / width / 2 * chromaWidth + place % width / 2 : place
-                u = Int(bytes[start + pixels + shared]) - 128
-                v = Int(bytes[start + pixels + chromaCount + shared]) - 128
+                u = Int(bytes[start + pixels + shared])
+                v = Int(bytes[start + pixels + chromaCount + shared])
             }
-            rgb[place * 3] = UInt8(clamping: (luma + red * v) >> 8)
-            rgb[place * 3 + 1] = UInt8(clamping: (luma - green * u - other * v) >> 8)
-            rgb[place * 3 + 2] = UInt8(clamping: (luma + blue * u) >> 8)
+            matrix.convert(Int(bytes[start + place]), u, v, into: &rgb, at: place * 3)
         }
         return Frame(size: size, pixels: rgb)
     }

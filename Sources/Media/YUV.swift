@@ -17,6 +17,39 @@ private enum BT601 {
     }
 }
 
+/// From luma and the two differences back to RGB, with 8 bits behind the point.
+struct RGBMatrix: Sendable, Equatable {
+    private let gain: Int
+    private let floor: Int
+    private let red: Int
+    private let greenOfBlue: Int
+    private let greenOfRed: Int
+    private let blue: Int
+
+    /// - Parameters:
+    ///   - isBT709: or else BT.601.
+    ///   - isFullRange: luma 0...255, or else 16...235.
+    init(isBT709: Bool, isFullRange: Bool) {
+        (gain, floor) = isFullRange ? (256, 0) : (298, 16)
+        switch (isBT709, isFullRange) {
+        case (false, false): (red, greenOfBlue, greenOfRed, blue) = (409, 100, 208, 516)
+        case (false, true): (red, greenOfBlue, greenOfRed, blue) = (359, 88, 183, 454)
+        case (true, false): (red, greenOfBlue, greenOfRed, blue) = (459, 55, 136, 541)
+        case (true, true): (red, greenOfBlue, greenOfRed, blue) = (403, 48, 120, 475)
+        }
+    }
+
+    /// Writes three bytes at `place`.
+    @inline(__always)
+    func convert(_ luma: Int, _ blueDifference: Int, _ redDifference: Int, into rgb: inout [UInt8], at place: Int) {
+        let (u, v) = (blueDifference - 128, redDifference - 128)
+        let grey = gain * (luma - floor) + 128
+        rgb[place] = UInt8(clamping: (grey + red * v) >> 8)
+        rgb[place + 1] = UInt8(clamping: (grey - greenOfBlue * u - greenOfRed * v) >> 8)
+        rgb[place + 2] = UInt8(clamping: (grey + blue * u) >> 8)
+    }
+}
+
 /// Packed 4:2:2, `Y0 Cb Y1 Cr` for two pixels, with BT.601 colour in the limited range: what cameras speak.
 public enum YUYV {
     /// - Parameters:
