@@ -23,7 +23,7 @@ struct Extend: ParsableCommand {
 
 struct Edit: ParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Change a video: a finished one, or a file (an AVI of Motion JPEG, or a Y4M).",
+        abstract: "Change a video: a finished one, or a file (an MP4 of H.264, an AVI of Motion JPEG, or a Y4M).",
         discussion: "What moves where stays at low strength; at 1 nothing of the old video is left.")
     @Argument(help: "The video's id, or a file; \"camera\" is what the daemon's camera sees from now on.")
     var video: String

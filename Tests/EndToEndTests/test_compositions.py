@@ -97,7 +97,7 @@ def test_an_edit_stays_inside_of_its_mask(daemon):
 def test_edits_of_videos_that_are_sent(daemon):
     source = made(daemon, "/v1/videos", prompt="a frog moving right on the grass", seed=1, seconds=1)
     shas = set()
-    for format in ("avi", "y4m"):
+    for format in ("avi", "y4m", "mp4"):
         data = daemon.get(f"/v1/videos/{source['id']}/content?format={format}")[2]
         edited = daemon.finish(upload(daemon, video=data, strength=0.1)["id"])
         assert edited["status"] == "completed" and edited["frames"] == 9, edited
@@ -106,7 +106,7 @@ def test_edits_of_videos_that_are_sent(daemon):
         url = "data:video/x-any;base64," + base64.b64encode(data).decode()
         same = made(daemon, "/v1/videos/edits", prompt="a frog moving right on the grass", seed=5, strength=0.1, video=url)
         assert same["frames_sha256"] == edited["frames_sha256"]
-    assert len(shas) == 2
+    assert len(shas) == 3
     # 24 frames a second, and larger: every third is taken, the last held until a latent is full.
     large = daemon.finish(upload(daemon, video=y4m(322, 240, 30, "24:1"), strength=0.05)["id"])
     assert large["frames"] == 13 and large["size"] == "64x64"
@@ -127,7 +127,9 @@ def test_edits_are_refused_by_name(daemon):
     avi = daemon.get(f"/v1/videos/{id}/content?format=avi")[2]
     mp4 = daemon.get(f"/v1/videos/{id}/content?format=mp4")[2]
     for video, status, words in (
-            (mp4, 415, "an AVI of Motion JPEG, or a Y4M"), (b"", 415, "Y4M"), (avi[:3000], 400, "AVI"),
+            (mp4.replace(b"avc1\0", b"hvc1\0"), 415, "HEVC"), (b"", 415, "Y4M"), (avi[:3000], 400, "AVI"),
+            (mp4[:-9], 400, "mdat"), (mp4[:200], 400, "moov"), (mp4.replace(b"vide", b"text"), 400, "no video track"),
+            (mp4.replace(b"stco", b"free"), 400, "no stco"), (mp4[:-400] + bytes(400), 400, "libopenh264"),
             (y4m(64, 64, 0), 400, "no frames"), (y4m(64, 64, 3)[:-9], 400, "cut short"),
             (y4m(16, 16, 10_000), 413, "10000 frames"), (y4m(60000, 60000, 0), 413, "60000x60000"),
             (y4m(4096, 1, 1), 200, ""), (y4m(64, 64, 3, "0:0"), 400, "frames a second"),
@@ -158,10 +160,12 @@ def test_edits_survive_kill_9(daemons):
 
 def test_command_line_edits(daemon, tmp_path):
     source, output, mask = tmp_path / "frog.avi", tmp_path / "whale.y4m", tmp_path / "mask.png"
+    film = tmp_path / "frog.mp4"
     mask.write_bytes(png(8, 8, lambda x, y: (255,) * 3))
-    assert cli(daemon, "generate", "a frog", "--seconds", 1, "-o", source).returncode == 0
+    for path in (source, film):
+        assert cli(daemon, "generate", "a frog", "--seconds", 1, "-o", path).returncode == 0
     id = daemon.json("GET", "/v1/videos")["data"][0]["id"]
-    for video in (source, id):
+    for video in (source, film, id):
         edited = cli(daemon, "edit", video, "a whale", "--strength", 0.7, "--mask", mask, "-o", output)
         assert edited.returncode == 0, edited.stderr
         assert len(luma_frames(output.read_bytes())[2]) == 9

@@ -94,6 +94,52 @@ import Video
         }
     }
 
+    @Test func anMP4IsEditedOrRefusedByName() async throws {
+        let frames = (0..<17).map { number in
+            Frame(size: Self.picture.size, pixels: Self.picture.pixels.map { $0 / 2 + UInt8(number) * 5 })
+        }
+        let whole = try MediaFormat.mp4.encode(frames, fps: 8)
+        let expected = try UploadedVideo(whole).frames(at: 8, size: FakeGenerator.size)
+        func renamed(_ name: String, _ other: String) throws -> [UInt8] {
+            var bytes = whole
+            let place = try #require(bytes.indices.first { bytes[$0...].starts(with: name.utf8) })
+            bytes.replaceSubrange(place..<place + 4, with: other.utf8)
+            return bytes
+        }
+        let cases: [([UInt8], Int, String, String)] = [
+            (try renamed("avc1mp41", "avc1"), 200, "", ""),
+            (Array(whole.dropLast()), 400, "invalid_video", "mdat"),
+            (Array(whole[..<300]), 400, "invalid_video", "moov"),
+            (try renamed("vide", "text"), 400, "invalid_video", "no video track"),
+            (try renamed("stsz", "stz2"), 415, "unsupported_media_type", "stz2"),
+            (try renamed("avc1\0\0", "hvc1"), 415, "unsupported_media_type", "an MP4 of H.264, an AVI of Motion JPEG"),
+            (try MediaFormat.mp4.encode(frames + frames, fps: 8), 413, "upload_too_large", "34 frames"),
+            (try MediaFormat.mp4.encode(frames + frames, fps: 16), 200, "", ""),
+        ]
+        try await TestService.run { service in
+            for (number, (bytes, status, code, words)) in cases.enumerated() {
+                let form = Self.form([
+                    (head: "name=\"prompt\"", content: Array("a fox".utf8)),
+                    (head: "name=\"video\"; filename=\"a.mp4\"", content: bytes),
+                ])
+                let answer = try service.connect().request(
+                    "POST", "/v1/videos/edits", headers: [("Content-Type", "multipart/form-data; boundary=x")],
+                    body: form)
+                #expect(answer.status == status, "\(number): \(answer.text)")
+                if status == 200 {
+                    #expect(try service.finish(answer.string("id")))
+                } else {
+                    #expect(answer.text.contains("\"param\":\"video\""), "\(answer.text)")
+                    #expect(answer.text.contains("\"code\":\"\(code)\""), "\(answer.text)")
+                    #expect(answer.text.contains(words), "\(answer.text)")
+                }
+            }
+            let materials = service.generator.behaviour.withLock { $0.materials }
+            #expect(materials.count == 2 && materials.allSatisfy { $0.video.count == 17 })
+            #expect(materials.first?.video == expected)
+        }
+    }
+
     @Test func manySlowUploadsDoNotFillTheMemory() async throws {
         var options = ServiceOptions()
         options.allBodiesBytes = 1 << 20
