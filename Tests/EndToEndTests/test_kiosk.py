@@ -23,8 +23,8 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def kiosk(tmp_path_factory):
-    """The address of a kiosk with a daemon behind it."""
+def kiosk_and_daemon(tmp_path_factory):
+    """The address of a kiosk, and the daemon behind it."""
     folder = tmp_path_factory.mktemp("kiosk")
     settings = folder / "filoscope.json5"
     settings.write_text(json.dumps({"kiosk": {"title": "Flip-book", "prompts": ["a red apple bouncing up and down at night"],
@@ -43,11 +43,16 @@ def kiosk(tmp_path_factory):
         except OSError:
             time.sleep(0.05)
     try:
-        yield f"http://localhost:{port}/"
+        yield f"http://localhost:{port}/", daemon
     finally:
         bridge.kill()
         bridge.wait()
         daemon.stop()
+
+
+@pytest.fixture
+def kiosk(kiosk_and_daemon):
+    return kiosk_and_daemon[0]
 
 
 @pytest.fixture(scope="module")
@@ -68,14 +73,19 @@ WATCH = """window.seen = new Set(); new MutationObserver(() => {
 }).observe(document.getElementById('stage'), {subtree: true, attributes: true}); 0"""
 
 
-def test_a_prompt_is_typed_and_the_video_plays(kiosk, browser):
+def test_a_prompt_is_typed_and_the_video_plays(kiosk_and_daemon, browser):
+    kiosk, daemon = kiosk_and_daemon
     browser.open(kiosk)
     browser.wait("!document.getElementById('words').hidden")
     assert browser.evaluate("document.title") == "Flip-book"
     browser.wait("document.activeElement.id === 'prompt'")
     browser.evaluate(WATCH)
     browser.type("a penguin moving right in the ocean")
+    # Keeps the queue busy so that the page listens before its job starts: nano's few steps may be faster than a busy browser.
+    before = daemon.create(steps=50, seconds=60)
     browser.press("Enter", 13)
+    browser.wait("page.events?.readyState === EventSource.OPEN")
+    daemon.json("POST", f"/v1/videos/{before['id']}/cancel", b"")
     browser.wait("seen.size >= 3", 60)
     playing = "(v => !v.hidden && v.readyState === 4 && v.currentTime > 0 && !v.paused && document.getElementById('work').hidden)"
     browser.wait(playing + "(document.getElementById('video'))", 60)
