@@ -70,14 +70,15 @@ def test_a_clip_may_begin_anywhere_in_its_motion():
         return world.render(labels, torch.Generator().manual_seed(3), phase=None if phase is None else torch.full((count,), phase))
 
     plain, long = clip(None), torch.cat([clip(float(start))[:, :16] for start in range(6)], 1)
-    assert torch.allclose(clip(0.0), plain, atol=1e-4)
-    assert torch.allclose(clip(0.5)[:, 0], plain[:, 8], atol=1e-4)
+    # But for what sticks out of the picture, and is seen on its other side then.
+    for begun, wanted in ((clip(0.0), plain), (clip(0.5)[:, 0], plain[:, 8])):
+        assert torch.allclose(begun[..., 8:-8, 8:-8], wanted[..., 8:-8, 8:-8], atol=1e-4)
     # In six lengths of a clip everything comes back, and nothing ever jumps.
     steps = (long[:, 1:] - long[:, :-1]).abs().mean((2, 3, 4))
     usual = (plain[:, 1:] - plain[:, :-1]).abs().mean((1, 2, 3, 4))
     assert (steps.amax(1) < 3 * usual).all(), steps.amax(1) / usual
     seen = (long - world.places[0, 0]).abs().amax((2, 3, 4)) > 0.1
-    assert (seen.float().mean(1) > 0.85).all()
+    assert seen.all()
     grown = (long[generator.MOTION_NAMES.index("grow")] - long[generator.MOTION_NAMES.index("grow"), 0]).abs().mean((1, 2, 3))
     assert grown[32] < 0.2 * grown[16]  # as small again as it began
 

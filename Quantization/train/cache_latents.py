@@ -1,7 +1,8 @@
 """Encode clips of the small world, and captions for them, once: what the transformer trains on.
 
 Latents are kept in parts of 1,024 clips, so that training can begin with the first of them.
-With --moving the clips begin anywhere in their motion: what `train.lengthen` goes on from.
+Of every size there are clips from the beginning of their motion, and some that begin anywhere in it, as windows of long
+videos do: those are only ever trained with some of their frames given.
 """
 
 import glob
@@ -42,7 +43,12 @@ def cache_captions(path):
     data.save({"states": torch.cat(states).view(-1, CAPTIONS, 24, 384), "captions": captions}, path("captions.pt"))
 
 
-def parts(path, name="latents"):
+def kind(size, moving):
+    """What the parts of one kind are called."""
+    return f"{'moving' if moving else 'latents'}-{size[0]}x{size[1]}"
+
+
+def parts(path, name=kind(generator.SIZES[0], False)):
     return sorted(glob.glob(path(f"{name}-*.pt")))
 
 
@@ -52,34 +58,43 @@ def main():
     parser.add_argument("--first", type=int, default=0, help="number of the first part (to share the work)")
     parser.add_argument("--each", type=int, default=1, help="do every n-th part (to share the work)")
     parser.add_argument("--captions-only", action="store_true")
-    parser.add_argument("--moving", action="store_true",
-                        help="clips that begin anywhere in their motion, as windows of long videos do: moving-*.pt")
+    parser.add_argument("--sizes", nargs="+", default=["x".join(map(str, size)) for size in generator.SIZES])
     options = parser.parse_args()
     path = data.start(options)
     cache_captions(path)
     if options.captions_only:
         return
-    world = generator.small_world(path("sprites"))
+    sizes = [tuple(map(int, size.split("x"))) for size in options.sizes]
+    worlds = {size: generator.small_world(path("sprites"), size) for size in sizes}
     model = Autoencoder().to(memory_format=torch.channels_last).eval()
     model.load_state_dict(data.load(path("autoencoder.pt"))["model"])
     progress = data.Progress(1)
     for number in range(options.first, options.clips // PART, options.each):
-        file = path(f"{'moving' if options.moving else 'latents'}-{number:03d}.pt")
-        if os.path.exists(file):
-            continue
-        g = torch.Generator().manual_seed((MOVING_SEED if options.moving else SEED) + number)
-        labels = world.trained_labels(PART, g)
-        latents = []
-        for some in labels.split(BATCH):
-            # No period of a motion divides this.
-            phase = 11.3 * torch.rand(len(some), generator=g) if options.moving else None
-            with torch.no_grad():
-                latents.append(model.encode(world.render(some, g, phase=phase)).transpose(1, 2).half())
-            progress.add(BATCH)
-        data.save({"latents": torch.cat(latents), "labels": labels}, file)
-        if not os.path.exists(path("statistics.pt")):
-            x = torch.cat(latents).float()
-            data.save({"mean": x.mean((0, 2, 3, 4)), "std": x.std((0, 2, 3, 4))}, path("statistics.pt"))
+        for index, (size, world) in enumerate(worlds.items()):
+            # The first size is asked for most, and has twice the clips.
+            if index > 0 and number % 2:
+                continue
+            for moving in (False, True):
+                cache(path, world, model, size, moving, number, progress)
+
+
+def cache(path, world, model, size, moving, number, progress):
+    file = path(f"{kind(size, moving)}-{number:03d}.pt")
+    if os.path.exists(file):
+        return
+    g = torch.Generator().manual_seed((MOVING_SEED if moving else SEED) + number)
+    labels = world.trained_labels(PART, g)
+    latents = []
+    for some in labels.split(BATCH):
+        # No period of a motion divides this.
+        phase = 11.3 * torch.rand(len(some), generator=g) if moving else None
+        with torch.no_grad():
+            latents.append(model.encode(world.render(some, g, phase=phase)).transpose(1, 2).half())
+        progress.add(BATCH)
+    data.save({"latents": torch.cat(latents), "labels": labels}, file)
+    if not os.path.exists(path("statistics.pt")):
+        x = torch.cat(latents).float()
+        data.save({"mean": x.mean((0, 2, 3, 4)), "std": x.std((0, 2, 3, 4))}, path("statistics.pt"))
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import numpy
 import torch
 from PIL import Image
 
-_root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+from .data import ROOT
 
 
 class _Connection(http.client.HTTPConnection):
@@ -43,8 +43,8 @@ class Daemon:
     """filoscoped on a private socket; used in a `with` statement."""
 
     def __init__(self, programs=None, models=None, threads=2):
-        self.programs = programs or os.path.join(_root, ".build/release")
-        self.models, self.threads = models or os.path.join(_root, "Models"), threads
+        self.programs = programs or os.path.join(ROOT, ".build/release")
+        self.models, self.threads = models or os.path.join(ROOT, "Models"), threads
 
     def __enter__(self):
         self.folder = tempfile.TemporaryDirectory()

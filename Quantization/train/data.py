@@ -6,12 +6,12 @@ import time
 
 import torch
 
-_root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
 def arguments(description, minutes=None):
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--folder", default=os.path.join(_root, "checkpoints"), help="where checkpoints are kept")
+    parser.add_argument("--folder", default=os.path.join(ROOT, "checkpoints"), help="where checkpoints are kept")
     parser.add_argument("--threads", type=int, default=1)
     if minutes is not None:
         parser.add_argument("--minutes", type=float, default=minutes,

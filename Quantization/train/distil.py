@@ -4,6 +4,9 @@ The student starts as the teacher. From a noisy latent at one of the student's t
 guidance, where the teacher gets in two steps with it (progressive distillation over guided trajectories).
 The teacher reads the plainest wording of what the student is asked in any: so the student also learns wordings that the
 teacher was never trained on.
+
+Of clips that begin anywhere in their motion the given frames are often not the clip's own but what the student makes of them
+after noise, since that is what windows of a long video go on from: so faults do not add up.
 """
 
 import copy
@@ -13,9 +16,11 @@ import torch
 
 from . import cache_latents, data
 from .sample import schedule
-from .train_transformer import Clips, known_frames, optimizers
+from .train_transformer import GIVEN_NOISE, Mixture, optimizers
 from .transformer import Transformer
 
+OWN = 0.5  # of the clips that begin anywhere go on from what the student makes of them
+OWN_LEVEL = 0.5  # of noise at most for that: with more, what is given no longer says where things are
 UNPROMPTED = 0.05  # trained without a prompt, so that guidance and negative prompts still work
 
 
@@ -60,6 +65,17 @@ def moments(batch, steps):
     return now, after
 
 
+@torch.no_grad()
+def given(model, x, text):
+    """What stands for `x` where it is given: for some what `model` makes of it after noise, for the others a little noise on it."""
+    batch, frames = len(x), x.shape[2]
+    level = (OWN_LEVEL * torch.rand(batch))[:, None].clamp(min=0.05).expand(batch, frames)
+    wide = level[:, None, :, None, None]
+    guess = model((1 - wide) * x + wide * torch.randn_like(x), level, text)
+    own = (torch.rand(batch) < OWN).view(-1, 1, 1, 1, 1)
+    return torch.where(own, guess, x + GIVEN_NOISE * torch.rand(batch, 1, 1, 1, 1) * torch.randn_like(x))
+
+
 def wordings(captions, labels):
     """What the student reads, and what its teacher: the plainest wording, unless the student's leaves something unsaid."""
     wording = torch.randint(captions.shape[1], (len(labels),))
@@ -87,7 +103,7 @@ def main():
         ema.load_state_dict(state["ema"])
         progress, count = data.Progress(options.minutes, state["clips"], state["minutes"]), state["count"]
     torch.manual_seed(count)
-    clips, captions = Clips(path), data.load(path("captions.pt"))["states"]
+    clips, captions = Mixture(path), data.load(path("captions.pt"))["states"]
     parameters = list(model.parameters())
 
     def checkpoint():
@@ -101,16 +117,17 @@ def main():
         for optimizer in optimizers_:
             for group in optimizer.param_groups:
                 group["lr"] = rate
-        some = torch.randint(len(clips.latents), (options.batch,))
-        x = clips.latents[some].float()
-        text, plain = wordings(captions, clips.labels[some])
+        x, labels, known, moving = clips.draw(options.batch)
+        text, plain = wordings(captions, labels)
         prompted = (torch.rand(len(x), 1, 1) > UNPROMPTED).float()
         text, plain = text * prompted, plain * prompted
-        known = known_frames(len(x), x.shape[2])
         now, after = moments(len(x), options.steps)
         level = now[:, None].expand(-1, x.shape[2]).masked_fill(known, 0)
         wide = level[:, None, :, None, None]
         noisy = (1 - wide) * x + wide * torch.randn_like(x)
+        if moving > 0:
+            start = given(ema, x[-moving:], text[-moving:])
+            noisy[-moving:] = torch.where(known[-moving:, None, :, None, None], start, noisy[-moving:])
         goal = target(teacher, noisy, plain, now, after, known, options.guidance)
         error = (model(noisy, level, text) - goal).pow(2).mean((1, 3, 4))
         loss = (error * (~known) / (level ** 2 + 0.1)).sum() / (~known).sum()

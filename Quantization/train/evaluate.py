@@ -7,7 +7,7 @@ from PIL import Image
 
 from . import data, generator, judge, measures
 from .autoencoder import Autoencoder
-from .daemon import Daemon
+from .daemon import Daemon, picture
 from .sample import sample
 from .text import TextEncoder
 from .transformer import Transformer
@@ -122,6 +122,17 @@ def main():
             return torch.stack([daemon(prompt, seed=seed * 1000 + i, steps=steps, guidance=guidance)
                                 for i, prompt in enumerate(prompts)])
         everything(engine, options, path, jury, labels, others, asked, rng, rendered)
+        if options.all:
+            shaped(daemon, path, jury, labels, asked)
+            strange(None, options, path, jury, labels, asked, daemon)
+
+
+def shaped(daemon, path, jury, labels, asked):
+    """In the other sizes."""
+    for width, height in generator.SIZES[1:]:
+        clips = torch.stack([daemon(prompt, seed=i, size=f"{width}x{height}") for i, prompt in enumerate(asked)])
+        report(f"{width}x{height}", jury.right(clips, labels))
+        sheet(clips[:24], path(f"sheet-{width}x{height}.png"))
 
 
 def everything(make, options, path, jury, labels, others, asked, rng, rendered):
@@ -154,7 +165,7 @@ def everything(make, options, path, jury, labels, others, asked, rng, rendered):
 
 
 def given(nano, options, jury, labels, asked, latents):
-    """With some latent frames known."""
+    """With some latent frames known, in torch."""
     common = {"steps": options.steps[0], "guidance": options.guidance[0]}
     for name, frames in (("first frame given", [0]), ("first and last frame given", [0, 4]),
                          ("first two latent frames given", [0, 1]), ("last frame given", [4])):
@@ -163,31 +174,36 @@ def given(nano, options, jury, labels, asked, latents):
         report(name, jury.right(nano(asked, 6, known=latents, mask=mask, **common), labels))
 
 
-def strange(nano, options, path, jury, labels, asked):
-    """With a first frame that is in no training clip: another picture of the place, then a glyph never shown besides."""
+def strange(nano, options, path, jury, labels, asked, daemon=None):
+    """With a first frame that is in no training clip: of its own, then another picture of the place, then a glyph never shown
+    besides. By the daemon, if there is one, else by `nano` in torch."""
     common = {"steps": options.steps[0], "guidance": options.guidance[0]}
     first = torch.zeros(5, dtype=torch.bool)
     first[0] = True
-    for names in (None, generator.STRANGERS):
-        world = generator.strange_world(path("sprites"), names)
+    for what, names in (("another clip", ()), ("place's picture never seen", None),
+                        ("subject and place's picture never seen", generator.STRANGERS)):
+        world = generator.small_world(path("sprites")) if names == () else generator.strange_world(path("sprites"), names)
         prompts = asked
-        if names is not None:
+        if names:
             rng = random.Random(17)
             prompts = [f"a {names[s]} {rng.choice(generator.MOTIONS[generator.MOTION_NAMES[m]])} "
                        f"{rng.choice(generator.PLACES[generator.PLACE_NAMES[p]])}" for s, m, p in labels.tolist()]
         g = torch.Generator().manual_seed(23)
         rendered = torch.cat([world.render(part, g) for part in labels.split(32)])
-        latents = torch.cat([nano.encode(part) for part in rendered.split(8)])
-        made = nano(prompts, 9, known=latents, mask=first, **common)
-        what = "place's picture" if names is None else "subject and place's picture"
-        for name, clips in ((f"{what} never seen: rendered", rendered), ("  first frame of it given", made)):
+        if daemon is None:
+            latents = torch.cat([nano.encode(part) for part in rendered.split(8)])
+            made = nano(prompts, 9, known=latents, mask=first, **common)
+        else:
+            made = torch.stack([daemon(prompt, seed=9000 + i, input_reference=picture(clip[0]), **common)
+                                for i, (prompt, clip) in enumerate(zip(prompts, rendered))])
+        for name, clips in ((f"{what}: rendered", rendered), ("  first frame of it given", made)):
             right = jury.right(clips, labels)
-            if names is not None:  # the judge knows no such subject
+            if names:  # the judge knows no such subject
                 right[:, 0] = float("nan")
             report(name, right)
         print(f"  the first frame comes back at {data.psnr(made[:, 0], rendered[:, 0]):.1f} dB, the last is "
               f"{data.psnr(made[:, -1], rendered[:, -1]):.1f} dB from the rendered clip's", flush=True)
-        sheet(made[:32], path(f"sheet-first-frame-{'place' if names is None else 'subject'}.png"))
+        sheet(made[:32], path(f"sheet-first-frame-{'own' if names == () else 'subject' if names else 'place'}.png"))
 
 
 if __name__ == "__main__":

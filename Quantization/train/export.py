@@ -1,11 +1,16 @@
 """Write the float model folder that the quantizer reads: three safetensors files, config.json, and from the cache the
-latents that int8 convolutions are calibrated on."""
+latents that int8 convolutions are calibrated on.
+
+With --into a model folder gets a new transformer, and nothing else in it changes: what was trained on its latents fits its
+autoencoder, text encoder and previews.
+"""
 
 import json
 import os
 import shutil
 
 import torch
+from filoscope_quantization import architecture, model_folder, tensor_file
 from safetensors.torch import save_file
 
 from . import autoencoder, cache_latents, data, generator, transformer
@@ -21,7 +26,7 @@ def configuration(transformer_config, mean, std, steps=STEPS, guidance=GUIDANCE)
     return {
         "name": "nano", "family": "wan",
         "description": f"nano: one of {len(generator.SUBJECTS)} subjects, doing one of {len(generator.MOTIONS)} motions, "
-                       f"in one of {len(generator.PLACES)} places; 64x64, 17 frames",
+                       f"in one of {len(generator.PLACES)} places; 64x64, 96x64 or 64x96, 17 frames",
         "licence": "Apache-2.0 (weights); glyph data OFL-1.1/Apache-2.0",
         "transformer": transformer_config,
         "autoencoder": autoencoder.NANO,
@@ -29,17 +34,39 @@ def configuration(transformer_config, mean, std, steps=STEPS, guidance=GUIDANCE)
         "latents": {"mean": mean, "std": std},
         "text": {"max_tokens": 24},
         "generation": {"prediction": "sample", "shift": SHIFT, "steps": steps, "guidance": guidance,
-                       "fps": 8, "sizes": ["64x64"], "max_frames": 17},
+                       "fps": 8, "sizes": [f"{width}x{height}" for width, height in generator.SIZES], "max_frames": 17},
         "words": {"subjects": {name: names for name, (names, _) in generator.SUBJECTS.items()},
                   "motions": generator.MOTIONS, "places": generator.PLACES},
     }
 
 
-def main():
+def replace_transformer(folder, model, steps, guidance):
+    """The card is written last and says the new file's hash: until then the folder is not verified."""
+    card = os.path.join(folder, "model.json")
+    with open(card, encoding="utf-8") as file:
+        description = json.load(file)
+    name = description["transformer"]["file"]
+    weights = {key: value.numpy() for key, value in transformer.diffusers_state(model).items()}
+    layers = architecture.networks(description)[name]
+    tensors, _ = model_folder.engine_tensors(layers, weights, quantize=True)
+    tensor_file.write_tensor_file(os.path.join(folder, name), tensors)
+    new = configuration(model.config, [], [], steps, guidance)
+    description["description"] = new["description"]
+    description["files"][name] = model_folder.file_identity(os.path.join(folder, name))
+    description["generation"] |= {"sizes": new["generation"]["sizes"]}
+    for field in ("steps", "guidance"):
+        description["generation"][field]["default"] = {"steps": steps, "guidance": guidance}[field]
+    text = json.dumps(description, indent=1, ensure_ascii=False) + "\n"
+    tensor_file.write_atomically(card, [text.encode()])
+    print(f"{folder}: a transformer of {description['files'][name]['bytes']} bytes")
+
+
+def main(arguments=None):
     parser = data.arguments(__doc__)
     parser.add_argument("--out", help="default: nano-float in the folder of checkpoints")
-    parser.add_argument("--name", default="transformer", help="which checkpoint: transformer, distilled or lengthened")
-    options = parser.parse_args()
+    parser.add_argument("--name", default="transformer", help="which checkpoint: transformer or distilled")
+    parser.add_argument("--into", help="a model folder that gets this transformer, int8 as its other one was")
+    options = parser.parse_args(arguments)
     path = data.start(options)
     out = options.out or path("nano-float")
 
@@ -50,6 +77,9 @@ def main():
             steps, guidance = state["steps"], 1.0
         model = transformer.Transformer(state["config"])
         model.load_state_dict(state["ema"])
+    if options.into:
+        replace_transformer(options.into, model, steps, guidance)
+        return
     coder = autoencoder.Autoencoder()
     state = data.load(path("autoencoder-decoder.pt")) or data.load(path("autoencoder.pt"))
     if state is not None:

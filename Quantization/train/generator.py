@@ -164,6 +164,8 @@ def _mix(top, bottom, t):
 
 def _place(name, height, width, g):
     y, x = torch.meshgrid(torch.linspace(0, 1, height), torch.linspace(0, 1, width), indexing="ij")
+    # What is round in a square stays round: distances are in lengths of the shorter side.
+    tall, wide = height / min(height, width), width / min(height, width)
     j = (torch.rand(4, generator=g) * 2 - 1).tolist()
     hill = 0.62 + 0.08 * j[0] + 0.05 * torch.sin(x * (4 + 2 * j[1]) + 3 * j[2])
     ground = torch.sigmoid((y - hill) * 60)[None]
@@ -171,7 +173,7 @@ def _place(name, height, width, g):
         picture = _mix([0.3, 0.6, 0.95], [0.75, 0.9, 1.0], y)
         for _ in range(3):
             cx, cy = torch.rand(2, generator=g).tolist()
-            cloud = torch.exp(-((x - cx) / 0.16) ** 2 - ((y - cy) / 0.07) ** 2) * 0.8
+            cloud = torch.exp(-(wide * (x - cx) / 0.16) ** 2 - (tall * (y - cy) / 0.07) ** 2) * 0.8
             picture = picture * (1 - cloud) + cloud
     elif name == "grass":
         picture = (_mix([0.55, 0.8, 1.0], [0.85, 0.95, 1.0], y) * (1 - ground)
@@ -180,21 +182,21 @@ def _place(name, height, width, g):
         picture = _mix([0.02, 0.02, 0.12], [0.1, 0.1, 0.3], y)
         for _ in range(18):
             cx, cy, light = torch.rand(3, generator=g).tolist()
-            picture = picture + (0.4 + 0.6 * light) * torch.exp(-((x - cx) ** 2 + (y - cy) ** 2) * 2600)[None]
+            picture = picture + (0.4 + 0.6 * light) * torch.exp(-((wide * (x - cx)) ** 2 + (tall * (y - cy)) ** 2) * 2600)[None]
     elif name == "ocean":
         picture = (_mix([0.6, 0.85, 1.0], [0.9, 0.97, 1.0], y) * (1 - ground)
                    + _mix([0.1, 0.5, 0.75], [0.0, 0.2, 0.5], y) * ground
                    + 0.06 * torch.sin(y * 60 + 6 * x)[None] * ground)
     elif name == "sunset":
         picture = _mix([0.35, 0.15, 0.45], [1.0, 0.55, 0.2], y)
-        sun = torch.exp(-((x - 0.5 - 0.3 * j[1]) ** 2 + (y - 0.65) ** 2) * 60)[None]
+        sun = torch.exp(-((wide * (x - 0.5 - 0.3 * j[1])) ** 2 + (tall * (y - 0.65)) ** 2) * 60)[None]
         picture = picture + sun * torch.tensor([0.5, 0.45, 0.1])[:, None, None]
     elif name == "snow":
         picture = (_mix([0.62, 0.72, 0.85], [0.8, 0.87, 0.95], y) * (1 - ground)
                    + _mix([0.97, 0.98, 1.0], [0.84, 0.9, 0.98], y) * ground)
         for _ in range(14):
             cx, cy = torch.rand(2, generator=g).tolist()
-            picture = picture + 0.5 * torch.exp(-((x - cx) ** 2 + (y - cy) ** 2) * 1800)[None]
+            picture = picture + 0.5 * torch.exp(-((wide * (x - cx)) ** 2 + (tall * (y - cy)) ** 2) * 1800)[None]
     elif name == "desert":
         dune = torch.sigmoid((y - 0.78 - 0.05 * torch.sin(x * (5 + j[3]) + 2 + 3 * j[0])) * 60)[None]
         picture = (_mix([0.55, 0.78, 0.95], [0.98, 0.93, 0.8], y) * (1 - ground)
@@ -205,9 +207,9 @@ def _place(name, height, width, g):
     return picture.clamp(0, 1)
 
 
-def _wrapped(x, limit):
-    """Into -limit..limit, coming back on the other side."""
-    return (x + limit) % (2 * limit) - limit
+def _wrapped(x):
+    """Into -1..1, coming back on the other side."""
+    return (x + 1) % 2 - 1
 
 
 class Generator:
@@ -238,7 +240,8 @@ class Generator:
     def render(self, labels, g, random_facing=False, phase=None):
         """`phase` [batch] is how much of its motion a subject has behind it at the first frame, in lengths of a clip.
 
-        Beyond a clip's length what leaves the picture comes back on the other side, and what has grown shrinks again.
+        Beyond a clip's length what leaves the picture comes back on the other side, so that there always is something of it to be
+        seen, and what has grown shrinks again.
         """
         batch, T, H, W = len(labels), self.frames, self.height, self.width
         subject, motion, place = labels.unbind(1)
@@ -256,7 +259,7 @@ class Generator:
         start_x, start_y, size, far = draw(-0.25, 0.25), draw(-0.1, 0.3), draw(0.42, 0.58), draw(0.8, 1.0)
         travelled, grown = (2 * t - 1) * far * 0.6, t
         if phase is not None:
-            travelled, grown = _wrapped(travelled, 1 + size), 1 - ((t % 2) - 1).abs()
+            grown = 1 - ((t % 2) - 1).abs()
         x = start_x * (1 - right - left - 0.6 * grow - 0.6 * spin) + (right - left) * travelled
         y = (start_y * (1 - up - 0.7 * grow - 0.6 * spin - bounce) - up * travelled
              + bounce * (0.35 - 0.6 * torch.sin(2 * math.pi * t).abs()))
@@ -268,11 +271,16 @@ class Generator:
         if random_facing:
             mirror = torch.where(torch.rand(batch, 1, generator=g) < 0.5, 1.0, -1.0) * torch.ones_like(mirror)
 
-        aspect, cos, sin = W / H, torch.cos(angle), torch.sin(angle)
-        theta = torch.stack([
-            torch.stack([mirror * cos * aspect / size, mirror * sin / size, -mirror * (cos * aspect * x + sin * y) / size], -1),
-            torch.stack([-sin * aspect / size, cos / size, (sin * aspect * x - cos * y) / size], -1)], -2)
-        grid = F.affine_grid(theta.reshape(batch * T, 2, 3), (batch * T, 4, H, W), align_corners=False)
+        size = size * min(W / H, 1)  # of the shorter side
+        # Where each pixel lies in the sprite; of what goes on for longer, what leaves on one side comes back on the other at once.
+        aspect, cos, sin = W / H, torch.cos(angle)[..., None, None], torch.sin(angle)[..., None, None]
+        down = (torch.arange(H) + 0.5)[:, None] * 2 / H - 1 - y[..., None, None]
+        along = (torch.arange(W) + 0.5)[None] * 2 / W - 1 - x[..., None, None]
+        if phase is not None:
+            down, along = _wrapped(down), _wrapped(along)
+        scale = 1 / size[..., None, None]
+        grid = torch.stack([mirror[..., None, None] * (cos * aspect * along + sin * down) * scale,
+                            (cos * down - sin * aspect * along) * scale], -1).flatten(0, 1)
         sprite = self.sprites[subject][:, None].expand(-1, T, -1, -1, -1).flatten(0, 1)
         sprite = F.grid_sample(sprite, grid, align_corners=False).view(batch, T, 4, H, W)
         variant = torch.randint(self.variants, (batch,), generator=g)
@@ -297,9 +305,13 @@ def strange_world(folder, names=None):
     return world
 
 
-def small_world(folder):
+SIZES = [(64, 64), (96, 64), (64, 96)]  # width and height of what nano is trained on
+
+
+def small_world(folder, size=SIZES[0]):
     """The generator of the clips that nano is trained on."""
     from . import sprites
 
+    width, height = size
     pictures, _ = sprites.load(folder, NAMES)
-    return Generator(pictures, faces=[face for _, face in SUBJECTS.values()], spread=0.35, variants=4)
+    return Generator(pictures, height, width, faces=[face for _, face in SUBJECTS.values()], spread=0.35, variants=4)

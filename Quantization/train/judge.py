@@ -1,4 +1,4 @@
-"""A small network that says which subject, motion and place a clip shows.
+"""A small network that says which subject, motion and place a clip of any of nano's sizes shows.
 
 Trained on rendered clips alone (facing at random, so that motion is not read from it), roughened: blurred, with less
 resolution, other colours, noise. Its score on reconstructions by the autoencoder, which evaluation prints, bounds what it
@@ -7,6 +7,7 @@ can say about a model.
 
 import torch
 import torch.nn.functional as F
+from filoscope_quantization.tensor_file import write_tensor_file
 from torch import nn
 
 from . import data, generator
@@ -29,10 +30,10 @@ class Judge(nn.Module):
         self.to_place = nn.Linear(96, len(generator.PLACE_NAMES))
 
     def forward(self, clips):
-        """[B, 17, 3, 64, 64] -> logits of subject, motion and place."""
+        """[B, 17, 3, height, width] -> logits of subject, motion and place."""
         x = clips[:, ::4]
         batch = len(x)
-        y = self.features(F.avg_pool2d(x.flatten(0, 1) - 0.5, 2)).flatten(1)
+        y = F.adaptive_avg_pool2d(self.features(F.avg_pool2d(x.flatten(0, 1) - 0.5, 2)), 4).flatten(1)
         frames = F.relu(self.frame(y)).view(batch, 5, -1)
         subject = self.to_subject(self.subject(y).view(batch, 5, -1).mean(1))
         return subject, self.to_motion(frames.flatten(1)), self.to_place(frames.mean(1))
@@ -59,6 +60,22 @@ def roughen(clips, g):
     return (clips + 0.06 * torch.rand(1, generator=g).item() * torch.randn(clips.shape, generator=g)).clamp(0, 1)
 
 
+@torch.no_grad()
+def export(judge, file):
+    """What `filoscope-bench coherence --judge` takes: the networks' weights, and in what order it names things."""
+    tensors = {}
+    for number, (convolution, norm, _) in enumerate(judge.features):
+        scale = norm.weight / (norm.running_var + norm.eps).sqrt()
+        tensors[f"features.{number}.weight"] = convolution.weight * scale[:, None, None, None]
+        tensors[f"features.{number}.bias"] = (convolution.bias - norm.running_mean) * scale + norm.bias
+    for name, layer in (("frame", judge.frame), ("subject", judge.subject[0]), ("to_subject", judge.to_subject),
+                        ("motion", judge.to_motion[0]), ("to_motion", judge.to_motion[2]), ("to_place", judge.to_place)):
+        tensors[f"{name}.weight"], tensors[f"{name}.bias"] = layer.weight, layer.bias
+    write_tensor_file(file, {name: value.float().contiguous().numpy() for name, value in tensors.items()}, {
+        "subjects": ",".join(generator.NAMES), "motions": ",".join(generator.MOTION_NAMES),
+        "places": ",".join(generator.PLACE_NAMES)})
+
+
 def load(path):
     judge = Judge()
     judge.load_state_dict(data.load(path("judge.pt"))["model"])
@@ -69,7 +86,8 @@ def main():
     parser = data.arguments(__doc__, minutes=6)
     options = parser.parse_args()
     path = data.start(options)
-    world = generator.small_world(path("sprites"))
+    worlds = [generator.small_world(path("sprites"), size) for size in generator.SIZES]
+    world = worlds[0]
     g = torch.Generator().manual_seed(11)
     labels = world.labels(256, g)
     real = torch.cat([world.render(part, g, random_facing=True) for part in labels.split(32)])
@@ -84,7 +102,8 @@ def main():
         for group in optimizer.param_groups:
             group["lr"] = 2e-3 * (1 - progress.part) + 5e-5
         truth = world.labels(BATCH, g)
-        clips = roughen(world.render(truth, g, random_facing=True), g)
+        one = worlds[torch.randint(len(worlds), (), generator=g)]
+        clips = roughen(one.render(truth, g, random_facing=True), g)
         guesses = model(clips)
         loss = sum(F.cross_entropy(guess, truth[:, k]) for k, guess in enumerate(guesses))
         optimizer.zero_grad()
@@ -93,6 +112,7 @@ def main():
         progress.add(BATCH, loss=loss.item())
     data.save({"model": model.state_dict(), "clips": progress.clips, "minutes": progress.elapsed}, path("judge.pt"))
     model.eval()
+    export(model, path("judge.safetensors"))
     print("subject, motion, place right on rendered clips:", model.right(real, labels).mean(0).tolist())
 
 

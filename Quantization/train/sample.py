@@ -11,10 +11,10 @@ def schedule(steps, shift=SHIFT):
 
 
 @torch.no_grad()
-def sample(model, text, g, steps=16, guidance=2.5, known=None, mask=None, frames=5, size=16):
-    """Normalised latents [B, C, T, H, W]. `known` latents stand where `mask` [T] is true."""
+def sample(model, text, g, steps=16, guidance=2.5, known=None, mask=None, frames=5, size=(16, 16)):
+    """Normalised latents [B, C, T, H, W] of `size`, height and width. `known` latents stand where `mask` [T] is true."""
     batch = len(text)
-    x = torch.randn(batch, model.channels, frames, size, size, generator=g)
+    x = torch.randn(batch, model.channels, frames, *size, generator=g)
     times = schedule(steps)
     mask = torch.zeros(frames, dtype=torch.bool) if mask is None else mask
     for now, after in zip(times, times[1:]):

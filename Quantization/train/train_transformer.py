@@ -1,6 +1,7 @@
 """Train the transformer on cached latents: it predicts the clean latent from a noisy one.
 
-Any subset of latent frames may be known: those stand at time 0 and are left out of the loss.
+Any subset of latent frames may be known: those stand at time 0 and are left out of the loss. Clips of every size take
+turns, and those that begin anywhere in their motion come with a few frames of what was before or comes after.
 Several processes may train one model (--world 2, --rank 0 and 1): each takes its own clips, and
 gradients are averaged, and each process orthogonalises its part of the matrices. On shared cores
 that does better than threads.
@@ -13,18 +14,21 @@ import os
 import torch
 import torch.distributed as distributed
 
-from . import cache_latents, data
+from . import cache_latents, data, generator
 from .transformer import NANO, Transformer
 
 SHIFT = 3.0
 MOST_KNOWN = 4
+MOVING = 0.4  # of each batch begins anywhere in its motion
+GIVEN_NOISE = 0.2  # at most on the frames that those are given
+OFTEN = 2  # times as often as the other sizes is the first
 MUON = 2  # Muon's learning rate, in AdamW's
 
 
 class Clips:
     """All cached parts, normalised, as one tensor; looks for new parts now and then."""
 
-    def __init__(self, path, name="latents"):
+    def __init__(self, path, name=cache_latents.kind(generator.SIZES[0], False)):
         self.path, self.name, self.files = path, name, []
         statistics = data.load(path("statistics.pt"))
         self.mean, self.std = (statistics[key].view(1, -1, 1, 1, 1) for key in ("mean", "std"))
@@ -50,6 +54,46 @@ def known_frames(batch, frames):
     known[(kind == 1) | (kind == 2), -1] = True
     some = torch.arange(frames)[None] < torch.randint(2, min(MOST_KNOWN, frames - 1) + 1, (batch, 1))
     return known | (some & (kind == 3)[:, None]) | (some.flip(1) & (kind == 4)[:, None])
+
+
+def neighbours(batch, frames):
+    """Which latent frames are given of clips that begin anywhere: the first or the last two to MOST_KNOWN."""
+    some = torch.arange(frames)[None] < torch.randint(2, min(MOST_KNOWN, frames - 1) + 1, (batch, 1))
+    return torch.where(torch.rand(batch, 1) < 0.65, some, some.flip(1))
+
+
+class Mixture:
+    """Clips of all sizes that are cached, of both kinds."""
+
+    def __init__(self, path):
+        self.path, self.sizes = path, []
+        for size in generator.SIZES:
+            still, moving = (Clips(path, cache_latents.kind(size, moving)) for moving in (False, True))
+            if len(still.latents) > 0:
+                self.sizes.append((still, moving))
+
+    def look(self):
+        """With what has been cached since."""
+        for pair in self.sizes:
+            for clips in pair:
+                clips.look()
+        return self if len(self.sizes) == len(generator.SIZES) else Mixture(self.path)
+
+    def __len__(self):
+        return sum(len(clips.latents) for pair in self.sizes for clips in pair)
+
+    def draw(self, batch):
+        """Latents of one size, their combinations, which of their frames are known; the last `moving` of them begin anywhere."""
+        still, moving = self.sizes[max(0, torch.randint(len(self.sizes) + OFTEN - 1, ()).item() - OFTEN + 1)]
+        count = int(MOVING * batch) if len(moving.latents) > 0 else 0
+        rows = [torch.randint(max(1, len(clips.latents)), (some,)) for clips, some in ((still, batch - count), (moving, count))]
+        x, labels = still.latents[rows[0]], still.labels[rows[0]]
+        known = known_frames(batch - count, x.shape[2])
+        if count > 0:
+            x = torch.cat([x, moving.latents[rows[1]]])
+            labels = torch.cat([labels, moving.labels[rows[1]]])
+            known = torch.cat([known, neighbours(count, x.shape[2])])
+        return x.float(), labels, known, count
 
 
 def times(batch):
@@ -105,6 +149,7 @@ def main():
     parser.add_argument("--muon", action="store_true")
     parser.add_argument("--heads", type=int, default=NANO["num_attention_heads"])
     parser.add_argument("--name", default="transformer")
+    parser.add_argument("--base", help="a checkpoint to begin with, as train.restore writes it (default: from nothing)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--rank", type=int, default=0)
     parser.add_argument("--world", type=int, default=1)
@@ -118,6 +163,8 @@ def main():
     width = options.heads * NANO["attention_head_dim"]
     config = dict(NANO, num_attention_heads=options.heads, ffn_dim=4 * width)
     model = Transformer(config)
+    if options.base:
+        model.load_state_dict(data.load(path(options.base + ".pt"))["ema"])
     ema = copy.deepcopy(model).eval()
     optimizers_, inner = optimizers(model, options.rate, options.muon, options.rank, options.world)
     optimizer_file = path(f"{options.name}-optimizer-{options.rank}-of-{options.world}.pt")
@@ -130,10 +177,10 @@ def main():
             optimizer.load_state_dict(saved)
         progress, steps = data.Progress(options.minutes, state["clips"], state["minutes"]), state["steps"]
     torch.manual_seed(options.seed + steps + 1_000_000 * options.rank)
-    clips, captions = Clips(path), data.load(path("captions.pt"))["states"]
+    clips, captions = Mixture(path), data.load(path("captions.pt"))["states"]
     count = sum(p.numel() for p in model.parameters())
     parameters = list(model.parameters())
-    print(f"{count} parameters, {len(clips.latents)} clips cached", flush=True)
+    print(f"{count} parameters, {len(clips)} clips cached", flush=True)
 
     def checkpoint():
         data.save([optimizer.state_dict() for optimizer in optimizers_], optimizer_file)
@@ -141,7 +188,7 @@ def main():
             data.save({"model": model.state_dict(), "ema": ema.state_dict(), "config": config, "steps": steps,
                        "clips": progress.clips, "minutes": progress.elapsed}, file)
 
-    order, at, average, saved = torch.randperm(len(clips.latents)), 0, None, progress.elapsed
+    average, saved, looked = None, progress.elapsed, progress.elapsed
     stop = path(options.name + ".stop")
     part = progress.part
     while part < 1:
@@ -151,20 +198,17 @@ def main():
         for optimizer in optimizers_:
             for group in optimizer.param_groups:
                 group["lr"] = rate * (MUON if isinstance(optimizer, torch.optim.Muon) else 1)
-        if at + options.batch > len(order):
-            clips.look()
-            order, at = torch.randperm(len(clips.latents)), 0
-        some = order[at:at + options.batch]
-        at += options.batch
-
-        x = clips.latents[some].float()
+        if progress.elapsed - looked > 1:
+            clips, looked = clips.look(), progress.elapsed
+        x, labels, known, moving = clips.draw(options.batch)
         batch, _, frames = x.shape[:3]
         wording = torch.randint(captions.shape[1], (batch,))
-        text = captions[clips.labels[some], wording].float() * (torch.rand(batch, 1, 1) > 0.1)
-        known = known_frames(batch, frames)
+        text = captions[labels, wording].float() * (torch.rand(batch, 1, 1) > 0.1)
         sigma = times(batch)[:, None].expand(batch, frames).masked_fill(known, 0)
         level = sigma[:, None, :, None, None]
         noisy = (1 - level) * x + level * torch.randn_like(x)
+        if moving > 0:  # what windows go on from is not without faults
+            noisy[-moving:] += GIVEN_NOISE * torch.rand(moving, 1, 1, 1, 1) * torch.randn_like(x[-moving:]) * (level[-moving:] == 0)
         guess = model(noisy, sigma, text)
         error = (guess - x).pow(2).mean((1, 3, 4))
         weight = (~known).float() / (sigma ** 2 + 0.1)
@@ -185,7 +229,7 @@ def main():
         with torch.no_grad():
             torch._foreach_lerp_(list(ema.parameters()), parameters, 1 - keep)
         average = loss.item() if average is None else 0.98 * average + 0.02 * loss.item()
-        progress.add(batch * options.world, loss=average, steps=steps, rate=rate, cached=len(clips.latents))
+        progress.add(batch * options.world, loss=average, steps=steps, rate=rate, cached=len(clips))
         if progress.elapsed - saved > 2:
             saved = progress.elapsed
             checkpoint()

@@ -136,8 +136,8 @@ class Transformer(nn.Module):
         return self.result(x).view(B, T, h, w, p, p, C).permute(0, 6, 1, 2, 4, 3, 5).reshape(B, C, T, H, W)
 
 
-def diffusers_state(model):
-    """The weights under the names and shapes of diffusers' WanTransformer3DModel."""
+def _diffusers_parameters(model):
+    """The parameters under the names that diffusers' WanTransformer3DModel has for them, in views of its shapes."""
     state = {}
 
     def put(name, layer):
@@ -172,4 +172,16 @@ def diffusers_state(model):
         state[name + "scale_shift_table"] = block.table[None]
     state["scale_shift_table"] = model.table[None]
     put("proj_out", model.result)
-    return {name: tensor.detach().float().contiguous().clone() for name, tensor in state.items()}
+    return state
+
+
+def diffusers_state(model):
+    """The weights under the names and shapes of diffusers' WanTransformer3DModel."""
+    return {name: tensor.detach().float().contiguous().clone() for name, tensor in _diffusers_parameters(model).items()}
+
+
+@torch.no_grad()
+def load_diffusers_state(model, state):
+    """The inverse of `diffusers_state`."""
+    for name, parameter in _diffusers_parameters(model).items():
+        parameter.copy_(state[name].view(parameter.shape))
