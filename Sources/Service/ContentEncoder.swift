@@ -20,9 +20,13 @@ final class ContentEncoder: Sendable {
     }
 
     /// A JPEG or PNG that somebody sent as `field`, resampled to `size`.
-    func picture(_ bytes: [UInt8], field: String, size: Size) async throws -> Frame {
+    /// - Parameter sizes: it is brought to the one that is nearest to its own shape.
+    func picture(_ bytes: [UInt8], field: String, sizes: [Size]) async throws -> Frame {
         do {
-            return try await pool.runIfActive { try Picture.decode(bytes).resampled(to: size) }
+            return try await pool.runIfActive {
+                let picture = try Picture.decode(bytes)
+                return picture.resampled(to: picture.size.nearest(of: sizes))
+            }
         } catch let error as MediaError {
             switch error {
             case .unsupported: throw ServiceError.unsupportedUpload(field: field, accepted: "a JPEG or a PNG")
@@ -33,10 +37,12 @@ final class ContentEncoder: Sendable {
         }
     }
 
-    /// A video that somebody sent as `field`, as `size` and `fps` want it.
+    /// A video that somebody sent as `field`, at `fps` frames a second.
     ///
-    /// - Parameter longest: frames at `fps`.
-    func video(_ bytes: [UInt8], field: String, size: Size, fps: Int, longest: Int) async throws -> [Frame] {
+    /// - Parameters:
+    ///   - sizes: it is brought to the one that is nearest to its own shape.
+    ///   - longest: frames at `fps`.
+    func video(_ bytes: [UInt8], field: String, sizes: [Size], fps: Int, longest: Int) async throws -> [Frame] {
         do {
             return try await pool.runIfActive {
                 let video = try UploadedVideo(bytes)
@@ -46,7 +52,7 @@ final class ContentEncoder: Sendable {
                         "\(video.count) frames at \(video.rate.frames)/\(video.rate.seconds) a second; the limit is "
                             + "\(longest) frames at \(fps) a second")
                 }
-                return try video.frames(at: fps, size: size)
+                return try video.frames(at: fps, size: video.size.nearest(of: sizes))
             }
         } catch let error as MediaError {
             switch error {

@@ -65,12 +65,13 @@ extension Router {
             let resolved = try generator.resolve(parameters)
             let longest = generator.capabilities.first { $0.id == resolved.model }?.maximumFrames ?? 1
             material.video = try await encoder.video(
-                bytes, field: "video", size: resolved.size, fps: resolved.fps, longest: longest)
+                bytes, field: "video", sizes: sizes(for: parameters), fps: resolved.fps, longest: longest)
+            parameters.size = material.video.first?.size
             parameters.edit?.frames = material.video.count
         }
         if let mask {
             let size = try generator.resolve(parameters).size
-            material.pictures[.mask] = try await encoder.picture(mask, field: "mask", size: size)
+            material.pictures[.mask] = try await encoder.picture(mask, field: "mask", sizes: [size])
         }
         if isFromCamera, let count = parameters.edit?.frames {
             material.video = try await takePictures(count, for: "video", parameters, material, request)

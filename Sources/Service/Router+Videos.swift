@@ -1,11 +1,12 @@
 import Jobs
 import NIOHTTP1
+import Video
 
 extension Router {
     func create(_ request: Request) async throws -> Response {
         // Said before the body is judged: without a model nothing about it can be.
         if let reason = generator.unavailableReason { throw JobError.unavailable(reason) }
-        let parsed = try VideoFields.parse(
+        var parsed = try VideoFields.parse(
             body: request.body, contentType: request.headers.first(name: "Content-Type"))
         let key = request.headers.first(name: "Idempotency-Key")
         if let key, !(1...255).contains(key.utf8.count) {
@@ -14,6 +15,7 @@ extension Router {
         }
         if parsed.parameters.camera == .now { try checkCamera(Reference.first.rawValue, consent: parsed.consent) }
         var material = try await material(parsed)
+        parsed.parameters.size = parsed.parameters.size ?? material.pictures.values.first?.size
         if parsed.parameters.camera == .now {
             material.pictures[.first] = try await takePictures(
                 1, for: Reference.first.rawValue, parsed.parameters, material, request
@@ -97,15 +99,24 @@ extension Router {
         return try await accept(parameters, VideoMaterial(latents: latents), request)
     }
 
-    /// The uploads, decoded and brought to the size that the request is resolved to. What the model can't do is said before
-    /// anything is decoded.
+    /// Of what comes with a request: the one that it names, or all that its model makes.
+    func sizes(for parameters: VideoParameters) throws -> [Size] {
+        let resolved = try generator.resolve(parameters)
+        let model = generator.capabilities.first { $0.id == resolved.model }
+        return parameters.size == nil ? model?.sizes ?? [resolved.size] : [resolved.size]
+    }
+
+    /// The uploads, decoded and brought to a size of the model: the one that is asked for, or the one whose shape is nearest to the
+    /// first of them. What the model can't do is said before anything is decoded.
     private func material(_ parsed: VideoFields.Parsed) async throws -> VideoMaterial {
         var material = VideoMaterial()
         guard !parsed.uploads.isEmpty else { return material }
-        let size = try generator.resolve(parsed.parameters).size
+        var sizes = try sizes(for: parsed.parameters)
         for reference in parsed.parameters.references {
             guard let bytes = parsed.uploads[reference] else { continue }
-            material.pictures[reference] = try await encoder.picture(bytes, field: reference.rawValue, size: size)
+            let picture = try await encoder.picture(bytes, field: reference.rawValue, sizes: sizes)
+            material.pictures[reference] = picture
+            sizes = [picture.size]
         }
         return material
     }

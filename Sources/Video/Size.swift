@@ -25,6 +25,16 @@ public struct Size: Hashable, Sendable, CustomStringConvertible {
     }
 
     public var pixels: Int { width * height }
+
+    /// The one of `sizes` whose shape is nearest to this one's, the first of equals; itself when there is none.
+    public func nearest(of sizes: [Size]) -> Size {
+        func difference(_ other: Size) -> Double {
+            let ratio = Double(width * other.height) / Double(height * other.width)
+            return max(ratio, 1 / ratio)
+        }
+        return sizes.min { difference($0) < difference($1) } ?? self
+    }
+
     public var description: String { "\(width)x\(height)" }
 }
 

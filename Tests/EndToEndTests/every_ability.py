@@ -35,6 +35,8 @@ def main(program, socket, folder):
     apple = run("text", "generate", "a red apple moving right on the grass", *SMALL)
     frog = run("text-again", "generate", "a frog bouncing in the snow", *SMALL)
     run("still", "image", "a sailboat at sunset", ending="png")
+    run("landscape", "generate", "a car moving left in the snow", "--size", "96x64", "--seconds", 1)
+    run("portrait", "generate", "a rocket rising up at night", "--size", "64x96", "--seconds", 1)
     run("windows", "generate", "a penguin moving right in the ocean", "--size", "64x64", "--seconds", 4)
     run("first-frame", "generate", "a soccer ball moving right", *SMALL, "--image", picture)
     run("last-frame", "generate", "a soccer ball moving right", *SMALL, "--end-image", picture)

@@ -55,6 +55,14 @@ def test_large_pictures_are_brought_to_size(daemon):
     assert decibels(made[0], LUMA) > 22
 
 
+def test_the_size_follows_the_picture(daemon):
+    wide, tall = png(300, 200, ball), png(200, 280, ball)
+    assert upload(daemon, input_reference=wide)["size"] == "96x64"
+    assert upload(daemon, end_reference=tall)["size"] == "64x96"
+    assert upload(daemon, input_reference=wide, end_reference=tall)["size"] == "96x64", "the first decides"
+    assert upload(daemon, input_reference=wide, size="64x64")["size"] == "64x64"
+
+
 def test_refusals(daemon):
     header = BALL[:16] + (60_000).to_bytes(4, "big") * 2 + BALL[24:]
     for part, status, code in (

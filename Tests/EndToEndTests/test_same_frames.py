@@ -41,7 +41,7 @@ def test_every_ability_agrees(daemons):
             sums[level, len(sums)] = subprocess.check_output([sys.executable, script, BIN / "filoscope", daemon.socket], text=True)
     assert len(set(sums.values())) == 1, sums
     lines = [line.split() for line in sums.popitem()[1].splitlines()]
-    assert len(lines) == len({sum for _, sum in lines}) == 15, lines
+    assert len(lines) == len({sum for _, sum in lines}) == 18, lines
 
 
 def test_seed_and_words_matter(daemon):

@@ -18,6 +18,16 @@ import Video
 
     @Test(arguments: [(0, 1), (1, 0), (-1, 1), (4097, 1), (1, .max), (Int.min, Int.min)])
     func hasLimits(width: Int, height: Int) { #expect(Size(width: width, height: height) == nil) }
+
+    @Test(arguments: [
+        ("640x640", "64x64"), ("640x480", "96x64"), ("480x640", "64x96"), ("4096x1", "96x64"), ("1x4096", "64x96"),
+        ("600x500", "64x64"),
+    ])
+    func findsTheNearestShape(size: String, nearest: String) throws {
+        let sizes = ["64x64", "96x64", "64x96", "128x128"].compactMap { Size($0) }
+        #expect(try #require(Size(size)).nearest(of: sizes).description == nearest)
+        #expect(Size(size)?.nearest(of: []).description == size)
+    }
 }
 
 @Suite struct FrameTests {
