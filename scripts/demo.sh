@@ -44,4 +44,38 @@ for index in "${!prompts[@]}"; do
     stack+="[r$index]"
 done
 ffmpeg -v error -y "${inputs[@]}" -filter_complex "$rows${stack}vstack=inputs=${#prompts[@]}" -frames:v 1 "$out/contact-sheet.png"
-echo "look at $out/contact-sheet.png, $out/*.mp4 and $out/previews/"
+
+# One video by each ability, and a strip of twelve of its frames.
+abilities=$out/abilities
+mkdir "$abilities"
+# ability NAME COMMAND...: sets `id` to the video's.
+ability() {
+    local name=$1 answer frames
+    shift
+    printf '%-12s filoscope' "$name"
+    printf ' %q' "$@"
+    echo
+    answer=$("$build/filoscope" "$@" --seed 7 --json -o "$abilities/$name.mp4")
+    id=$(sed -n 's/.*"id" *: *"\([^"]*\)".*/\1/p' <<<"$answer" | head -1)
+    frames=$(sed -n 's/.*"frames" *: *\([0-9]*\).*/\1/p' <<<"$answer" | head -1)
+    ffmpeg -v error -y -i "$abilities/$name.mp4" -frames:v 1 -q:v 2 -vf \
+        "select='gt(floor((n+1)*12/$frames)\,floor(n*12/$frames))',tile=12x1:padding=2:color=gray" "$abilities/$name.jpg"
+}
+"$build/filoscope" image "a sailboat moving right at sunset" --seed 7 -o "$abilities/still.png"
+ability long generate "a turtle moving left in the desert" --seconds 60
+ability landscape generate "a car moving left in the snow" --size 96x64
+ability portrait generate "a rocket rising up at night" --size 64x96
+ability first-frame generate "a sailboat moving right at sunset" --image "$abilities/still.png"
+ability both-ends generate "a sailboat moving right at sunset" --image "$abilities/still.png" --end-image "$abilities/still.png"
+ability loop generate "a sunflower spinning around on a white background" --loop
+ability apple generate "a red apple bouncing on the grass"
+apple=$id
+ability frog generate "a frog growing bigger in the snow"
+frog=$id
+ability forward extend "$apple" "a red apple bouncing on the grass" --seconds 2
+ability backward extend "$apple" "a red apple moving right on the grass" --seconds 2 --backward
+ability remix remix "$apple" "a soccer ball bouncing at night"
+ability edit edit "$apple" "a soccer ball bouncing on the grass" --strength 0.7
+ability blend blend "$apple" "$frog"
+ability storyboard storyboard "0:a helicopter moving right in the sky" "3:a helicopter moving right at sunset" --seconds 6
+echo "look at $out/contact-sheet.png, $abilities/*.jpg, the videos beside them and $out/previews/"

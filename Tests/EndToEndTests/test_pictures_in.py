@@ -56,7 +56,7 @@ def test_large_pictures_are_brought_to_size(daemon):
 
 
 def test_the_size_follows_the_picture(daemon):
-    wide, tall = png(300, 200, ball), png(200, 280, ball)
+    wide, tall = (png(width, height, lambda x, y: ball(x // 5, y // 5)) for width, height in [(300, 200), (200, 280)])
     assert upload(daemon, input_reference=wide)["size"] == "96x64"
     assert upload(daemon, end_reference=tall)["size"] == "64x96"
     assert upload(daemon, input_reference=wide, end_reference=tall)["size"] == "96x64", "the first decides"
