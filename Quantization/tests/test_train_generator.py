@@ -150,3 +150,22 @@ def test_strangers_are_in_no_training_clip():
     assert not set(generator.STRANGERS) & set(generator.SUBJECTS)
     spoken = {word for names, _ in generator.SUBJECTS.values() for name in names for word in name.split()}
     assert not spoken & {word for name in generator.STRANGERS for word in name.split()} - {"small"}
+
+
+def test_scenes_fade_into_another_that_moves_alike(tmp_path):
+    world = generator.Generator(torch.rand(len(generator.NAMES), 4, 16, 16), spread=0.35, variants=2)
+    g = torch.Generator().manual_seed(4)
+    labels = world.trained_labels(64, g)
+    after = world.labels_after(labels, g)
+    assert not generator.held_out(after).any() and (after != labels).any(1).all() and torch.equal(after[:, 1], labels[:, 1])
+    assert (after[:, 0] != labels[:, 0]).any() and (after[:, 2] != labels[:, 2]).any()
+    levels, phase = torch.tensor([[0.0, 1.0], [0.5, 0.5]]), torch.tensor([0.3, 2.7])
+    state = g.get_state()
+    clips = world.pass_over(labels[:2], after[:2], levels, g, phase)
+    ends = []
+    for scene in (labels, after):
+        g.set_state(state)
+        ends.append(world.render(scene[:2], g, phase=phase))
+    assert torch.equal(clips[0, :generator.GIVEN], ends[0][0, :generator.GIVEN]), "what is given is of the first scene"
+    assert torch.allclose(clips[0, -1], ends[1][0, -1], atol=1e-6)
+    assert torch.allclose(clips[1], (ends[0][1] + ends[1][1]) / 2, atol=1e-6)

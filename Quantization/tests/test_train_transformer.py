@@ -84,16 +84,23 @@ def test_the_students_goal_lies_where_the_teacher_arrives():
 def test_the_teacher_reads_the_plainest_wording_unless_something_is_unsaid():
     from train import cache_latents
     from train.distil import moments, wordings
+    from train.train_transformer import Draw
 
     count, whole = cache_latents.CAPTIONS, cache_latents.WHOLE
     captions = torch.arange(3 * count).view(3, count, 1, 1)
     torch.manual_seed(0)
-    labels = torch.randint(3, (500,))
-    student, teacher = (text.view(-1).long() for text in wordings(captions, labels))
-    assert torch.equal(student // count, labels) and torch.equal(teacher // count, labels)
+    labels, after, passed = torch.randint(3, (500,)), torch.randint(3, (500,)), torch.zeros(500)
+    passed[400:] = 1  # reads what it ends as
+    drawn = Draw([(torch.zeros(500, 1), labels, after, passed, torch.zeros(500, 1))], 0)
+    student, teacher = (text.view(-1).long() for text in wordings(captions, drawn))
+    read = torch.cat([labels[:400], after[400:]])
+    assert torch.equal(student // count, read) and torch.equal(teacher // count, read)
     said = student % count < whole
     assert said.any() and not said.all() and student.unique().numel() > count
     assert (teacher[said] % count == 0).all() and torch.equal(teacher[~said], student[~said])
+    drawn.passed = torch.full((500,), 0.25)
+    mixed, _ = wordings(captions, drawn)
+    assert ((mixed.view(-1) // count - 0.75 * labels - 0.25 * after).abs() <= 1).all()
 
     now, after = moments(500, 4)
     assert (now > after).all() and now.max() == 1 and after.min() == 0
@@ -136,29 +143,36 @@ def test_what_windows_go_on_from():
     assert (start[~own] - x[~own]).pow(2).mean().sqrt() < GIVEN_NOISE
 
 
-def test_clips_of_all_sizes_take_turns(tmp_path):
+def test_clips_of_all_sizes_and_kinds_take_turns(tmp_path):
     from train import cache_latents, data, generator
-    from train.train_transformer import MOVING, Mixture
+    from train.train_transformer import MOVING, PASSING, Mixture
 
     def path(name):
         return str(tmp_path / name)
 
     data.save({"mean": torch.zeros(2), "std": torch.ones(2)}, path("statistics.pt"))
     labels = torch.zeros(8, 3, dtype=torch.long)
-    for index, (width, height) in enumerate(generator.SIZES):
-        for moving in (False, True):
-            latents = torch.full((8, 2, 5, height // 4, width // 4), 2.0 * index + moving)
-            data.save({"latents": latents, "labels": labels}, path(cache_latents.kind((width, height), moving) + "-000.pt"))
+    for width, height in generator.SIZES:
+        for number, kind in enumerate(cache_latents.KINDS):
+            part = {"latents": torch.full((8, 2, 5, height // 4, width // 4), float(number)), "labels": labels}
+            if kind == "passing":
+                part |= {"after": labels + 1, "levels": torch.tensor([[0, 0.5]] * 8)}
+            data.save(part, path(cache_latents.named((width, height), kind) + "-000.pt"))
     mixture = Mixture(path)
-    assert len(mixture) == 2 * 8 * len(generator.SIZES)
+    assert len(mixture) == 3 * 8 * len(generator.SIZES)
     torch.manual_seed(0)
-    drawn = [mixture.draw(10) for _ in range(400)]
-    shares = [sum(x.shape[3:] == (h // 4, w // 4) for x, *_ in drawn) / len(drawn) for w, h in generator.SIZES]
+    drawn = [mixture.draw(16) for _ in range(400)]
+    shares = [sum(one.x.shape[3:] == (h // 4, w // 4) for one in drawn) / len(drawn) for w, h in generator.SIZES]
     assert abs(shares[0] - 0.5) < 0.08 and all(abs(share - 0.25) < 0.08 for share in shares[1:])
-    for x, combinations, known, moving in drawn:
-        assert moving == int(MOVING * 10) and len(x) == len(combinations) == len(known) == 10
-        # What begins anywhere is told by what is given of it.
-        assert (x[:-moving] % 2 == 0).all() and (x[-moving:] % 2 == 1).all() and (known[-moving:].sum(1) >= 2).all()
+    passing = int(PASSING * 16)
+    for one in drawn:
+        assert one.moving == int(MOVING * 16) + passing and len(one.x) == len(one.labels) == len(one.known) == 16
+        # What begins anywhere is told by what is given of it; what passes into another scene, by its beginning.
+        kinds = one.x[:, 0, 0, 0, 0].tolist()
+        assert kinds == [0] * (16 - one.moving) + [1] * (one.moving - passing) + [2] * passing
+        assert (one.known[-one.moving:].sum(1) >= 2).all() and one.known[-passing:, :2].all()
+        assert one.passed.tolist() == [0] * (16 - passing) + [0.5] * passing
+        assert torch.equal(one.after[:-passing], one.labels[:-passing]) and (one.after != one.labels)[-passing:].all()
 
 
 def test_a_model_folder_is_a_checkpoint_to_go_on_from(tmp_path):
@@ -178,3 +192,18 @@ def test_a_model_folder_is_a_checkpoint_to_go_on_from(tmp_path):
     for file in ("autoencoder.safetensors", "preview.safetensors", "transformer.safetensors"):
         for name, value in shipped[file].items():
             assert (again[file][name] == value).all(), name
+
+
+def test_an_average_lies_between_two_checkpoints(tmp_path):
+    from safetensors.torch import load_file
+    from train import export
+
+    torch.manual_seed(0)
+    models = {name: transformer.Transformer() for name in ("one", "other")}
+    for name, model in models.items():
+        torch.save({"ema": model.state_dict(), "config": model.config, "steps": 4}, tmp_path / f"{name}.pt")
+    out = str(tmp_path / "out")
+    export.main(["--folder", str(tmp_path), "--name", "one", "--average", "other", "0.25", "--out", out])
+    one, other = (transformer.diffusers_state(model) for model in models.values())
+    for name, value in load_file(out + "/transformer.safetensors").items():
+        assert torch.allclose(value, 0.75 * one[name] + 0.25 * other[name], atol=1e-6), name

@@ -2,7 +2,8 @@
 
 Latents are kept in parts of 1,024 clips, so that training can begin with the first of them.
 Of every size there are clips from the beginning of their motion, and some that begin anywhere in it, as windows of long
-videos do: those are only ever trained with some of their frames given.
+videos do: those are only ever trained with some of their frames given. Of these again some pass into another scene, as
+storyboards do.
 """
 
 import glob
@@ -15,7 +16,8 @@ from . import data, generator
 from .autoencoder import Autoencoder
 from .text import TextEncoder
 
-PART, BATCH, SEED, MOVING_SEED = 1024, 16, 1000, 5000
+PART, BATCH = 1024, 16
+KINDS = {"latents": 1000, "moving": 5000, "passing": 9000}  # and the seed of the first part
 CAPTIONS, WHOLE = 32, 29  # of each combination; the first is the plainest, those after WHOLE leave something unsaid
 
 
@@ -43,12 +45,12 @@ def cache_captions(path):
     data.save({"states": torch.cat(states).view(-1, CAPTIONS, 24, 384), "captions": captions}, path("captions.pt"))
 
 
-def kind(size, moving):
+def named(size, kind="latents"):
     """What the parts of one kind are called."""
-    return f"{'moving' if moving else 'latents'}-{size[0]}x{size[1]}"
+    return f"{kind}-{size[0]}x{size[1]}"
 
 
-def parts(path, name=kind(generator.SIZES[0], False)):
+def parts(path, name=named(generator.SIZES[0])):
     return sorted(glob.glob(path(f"{name}-*.pt")))
 
 
@@ -74,27 +76,45 @@ def main():
             # The first size is asked for most, and has twice the clips.
             if index > 0 and number % 2:
                 continue
-            for moving in (False, True):
-                cache(path, world, model, size, moving, number, progress)
+            for kind in KINDS:
+                # The other kinds have more to show.
+                if kind != "passing" or number % 2 == 0:
+                    cache(path, world, model, size, kind, number, progress)
 
 
-def cache(path, world, model, size, moving, number, progress):
-    file = path(f"{kind(size, moving)}-{number:03d}.pt")
+def cache(path, world, model, size, kind, number, progress):
+    file = path(f"{named(size, kind)}-{number:03d}.pt")
     if os.path.exists(file):
         return
-    g = torch.Generator().manual_seed((MOVING_SEED if moving else SEED) + number)
+    g = torch.Generator().manual_seed(KINDS[kind] + number)
     labels = world.trained_labels(PART, g)
+    part = {"labels": labels}
+    if kind == "passing":
+        part["after"], part["levels"] = world.labels_after(labels, g), levels(PART, g)
     latents = []
-    for some in labels.split(BATCH):
+    for rows in torch.arange(PART).split(BATCH):
         # No period of a motion divides this.
-        phase = 11.3 * torch.rand(len(some), generator=g) if moving else None
+        phase = None if kind == "latents" else 11.3 * torch.rand(len(rows), generator=g)
+        if kind == "passing":
+            clips = world.pass_over(labels[rows], part["after"][rows], part["levels"][rows], g, phase)
+        else:
+            clips = world.render(labels[rows], g, phase=phase)
         with torch.no_grad():
-            latents.append(model.encode(world.render(some, g, phase=phase)).transpose(1, 2).half())
+            latents.append(model.encode(clips).transpose(1, 2).half())
         progress.add(BATCH)
-    data.save({"latents": torch.cat(latents), "labels": labels}, file)
+    data.save({"latents": torch.cat(latents), **part}, file)
     if not os.path.exists(path("statistics.pt")):
         x = torch.cat(latents).float()
         data.save({"mean": x.mean((0, 2, 3, 4)), "std": x.std((0, 2, 3, 4))}, path("statistics.pt"))
+
+
+def levels(count, g):
+    """How far clips have passed over at their beginning and at their end [count, 2]: half of them begin in the first scene, and half
+    end in the second."""
+    first, last, either = (torch.rand(count, generator=g) for _ in range(3))
+    last = torch.where(either < 0.5, 1.0, last)
+    first = torch.where((either * 4).long() % 2 == 0, 0.0, first * last)
+    return torch.stack([first, last], 1)
 
 
 if __name__ == "__main__":

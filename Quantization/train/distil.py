@@ -76,11 +76,10 @@ def given(model, x, text):
     return torch.where(own, guess, x + GIVEN_NOISE * torch.rand(batch, 1, 1, 1, 1) * torch.randn_like(x))
 
 
-def wordings(captions, labels):
+def wordings(captions, drawn):
     """What the student reads, and what its teacher: the plainest wording, unless the student's leaves something unsaid."""
-    wording = torch.randint(captions.shape[1], (len(labels),))
-    plain = torch.where(wording < cache_latents.WHOLE, 0, wording)
-    return captions[labels, wording].float(), captions[labels, plain].float()
+    wording = torch.randint(captions.shape[1], (2, len(drawn.labels)))
+    return drawn.text(captions, *wording), drawn.text(captions, *torch.where(wording < cache_latents.WHOLE, 0, wording))
 
 
 def main():
@@ -89,15 +88,22 @@ def main():
     parser.add_argument("--rate", type=float, default=4e-4)
     parser.add_argument("--steps", type=int, default=4, help="the student's steps")
     parser.add_argument("--guidance", type=float, default=2.5, help="the teacher's")
+    parser.add_argument("--teacher", default="transformer", help="a checkpoint")
+    parser.add_argument("--base", help="a checkpoint that the student begins as (default: the teacher)")
+    parser.add_argument("--name", default="distilled", help="the student's checkpoint")
     options = parser.parse_args()
     path = data.start(options)
-    origin = data.load(path("transformer.pt"))
+    origin = data.load(path(options.teacher + ".pt"))
     teacher = Transformer(origin["config"]).eval()
     teacher.load_state_dict(origin["ema"])
     model, ema = copy.deepcopy(teacher).train(), copy.deepcopy(teacher)
+    if options.base:
+        for student in (model, ema):
+            student.load_state_dict(data.load(path(options.base + ".pt"))["ema"])
     optimizers_, _ = optimizers(model, options.rate, True)
     progress, count = data.Progress(options.minutes), 0
-    state = data.load(path("distilled.pt"))
+    file = path(options.name + ".pt")
+    state = data.load(file)
     if state is not None:
         model.load_state_dict(state["model"])
         ema.load_state_dict(state["ema"])
@@ -109,7 +115,7 @@ def main():
     def checkpoint():
         data.save({"model": model.state_dict(), "ema": ema.state_dict(), "config": origin["config"], "count": count,
                    "clips": progress.clips, "minutes": progress.elapsed, "guidance": options.guidance,
-                   "steps": options.steps}, path("distilled.pt"))
+                   "steps": options.steps}, file)
 
     average, saved = None, progress.elapsed
     while progress.part < 1:
@@ -117,8 +123,9 @@ def main():
         for optimizer in optimizers_:
             for group in optimizer.param_groups:
                 group["lr"] = rate
-        x, labels, known, moving = clips.draw(options.batch)
-        text, plain = wordings(captions, labels)
+        drawn = clips.draw(options.batch)
+        x, known, moving = drawn.x, drawn.known, drawn.moving
+        text, plain = wordings(captions, drawn)
         prompted = (torch.rand(len(x), 1, 1) > UNPROMPTED).float()
         text, plain = text * prompted, plain * prompted
         now, after = moments(len(x), options.steps)
@@ -126,7 +133,8 @@ def main():
         wide = level[:, None, :, None, None]
         noisy = (1 - wide) * x + wide * torch.randn_like(x)
         if moving > 0:
-            start = given(ema, x[-moving:], text[-moving:])
+            # Of what was before, so by the prompt of then.
+            start = given(ema, x[-moving:], captions[drawn.labels, 0].float()[-moving:])
             noisy[-moving:] = torch.where(known[-moving:, None, :, None, None], start, noisy[-moving:])
         goal = target(teacher, noisy, plain, now, after, known, options.guidance)
         error = (model(noisy, level, text) - goal).pow(2).mean((1, 3, 4))

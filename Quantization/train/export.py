@@ -1,6 +1,7 @@
 """Write the float model folder that the quantizer reads: three safetensors files, config.json, and from the cache the
 latents that int8 convolutions are calibrated on.
 
+With --average the weights lie between two checkpoints that began as one.
 With --into a model folder gets a new transformer, and nothing else in it changes: what was trained on its latents fits its
 autoencoder, text encoder and previews.
 """
@@ -65,6 +66,7 @@ def main(arguments=None):
     parser = data.arguments(__doc__)
     parser.add_argument("--out", help="default: nano-float in the folder of checkpoints")
     parser.add_argument("--name", default="transformer", help="which checkpoint: transformer or distilled")
+    parser.add_argument("--average", nargs=2, metavar=("NAME", "PART"), help="so much of this checkpoint's weights, the rest --name's")
     parser.add_argument("--into", help="a model folder that gets this transformer, int8 as its other one was")
     options = parser.parse_args(arguments)
     path = data.start(options)
@@ -77,6 +79,10 @@ def main(arguments=None):
             steps, guidance = state["steps"], 1.0
         model = transformer.Transformer(state["config"])
         model.load_state_dict(state["ema"])
+    if options.average:
+        name, share = options.average
+        other = data.load(path(name + ".pt"))["ema"]
+        model.load_state_dict({key: torch.lerp(value, other[key], float(share)) for key, value in model.state_dict().items()})
     if options.into:
         replace_transformer(options.into, model, steps, guidance)
         return

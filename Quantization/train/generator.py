@@ -237,6 +237,29 @@ class Generator:
         labels = self.labels(2 * count, g)
         return labels[~held_out(labels)][:count]
 
+    def labels_after(self, labels, g):
+        """What the same motion may go on with: mostly in another place, or as another subject, or both; never what is held out."""
+        after, left = labels.clone(), torch.ones(len(labels), dtype=torch.bool)
+        while left.any():
+            other = self.labels(len(labels), g)
+            which = torch.rand(len(labels), generator=g)
+            subject, place = which > 0.6, which < 0.8
+            made = torch.stack([torch.where(subject, other[:, 0], labels[:, 0]), labels[:, 1],
+                                torch.where(place, other[:, 2], labels[:, 2])], 1)
+            after[left] = made[left]
+            left = held_out(after) | (after == labels).all(1)
+        return after
+
+    def pass_over(self, labels, after, levels, g, phase):
+        """Clips that fade from one scene into another that moves alike. `levels` [batch, 2] is how far they are at their beginning,
+        which holds for what a window is given at least, and at their end."""
+        state = g.get_state()
+        before = self.render(labels, g, phase=phase)
+        g.set_state(state)
+        way = ((torch.arange(self.frames) - GIVEN + 1) / (self.frames - GIVEN)).clamp(0, 1)
+        level = levels[:, :1] + (levels[:, 1:] - levels[:, :1]) * way
+        return torch.lerp(before, self.render(after, g, phase=phase), level[:, :, None, None, None])
+
     def render(self, labels, g, random_facing=False, phase=None):
         """`phase` [batch] is how much of its motion a subject has behind it at the first frame, in lengths of a clip.
 
@@ -287,6 +310,8 @@ class Generator:
         ground = self.places[place, variant][:, None]
         return (sprite[:, :, :3] + ground * (1 - sprite[:, :, 3:])).clamp(0, 1)
 
+
+GIVEN = 5  # frames that a window knows at least: two latent ones
 
 # Glyphs that training never shows, for evaluation with a given first frame.
 STRANGERS = ["strawberry", "hamburger", "small airplane", "tiger", "elephant", "octopus", "rabbit", "bus", "tractor",

@@ -39,7 +39,7 @@ def main():
     def clips(number, count):
         """The first clips of a cached part: latent frames, and the frames they stand for, rendered again."""
         part = data.load(cache_latents.parts(path)[number])
-        g = torch.Generator().manual_seed(cache_latents.SEED + number)
+        g = torch.Generator().manual_seed(cache_latents.KINDS["latents"] + number)
         labels = world.trained_labels(cache_latents.PART, g)
         assert torch.equal(labels, part["labels"]), "the cache was made with another generator"
         video = torch.cat([world.render(some, g) for some in labels[:count].split(cache_latents.BATCH)])

@@ -1,7 +1,8 @@
 """Train the transformer on cached latents: it predicts the clean latent from a noisy one.
 
 Any subset of latent frames may be known: those stand at time 0 and are left out of the loss. Clips of every size take
-turns, and those that begin anywhere in their motion come with a few frames of what was before or comes after.
+turns, and those that begin anywhere in their motion come with a few frames of what was before or comes after; those that pass into
+another scene come with frames of the first, and with a prompt as far on the way to the second as they end.
 Several processes may train one model (--world 2, --rank 0 and 1): each takes its own clips, and
 gradients are averaged, and each process orthogonalises its part of the matrices. On shared cores
 that does better than threads.
@@ -20,6 +21,7 @@ from .transformer import NANO, Transformer
 SHIFT = 3.0
 MOST_KNOWN = 4
 MOVING = 0.4  # of each batch begins anywhere in its motion
+PASSING = 0.125  # besides passes into another scene
 GIVEN_NOISE = 0.2  # at most on the frames that those are given
 OFTEN = 2  # times as often as the other sizes is the first
 MUON = 2  # Muon's learning rate, in AdamW's
@@ -28,11 +30,12 @@ MUON = 2  # Muon's learning rate, in AdamW's
 class Clips:
     """All cached parts, normalised, as one tensor; looks for new parts now and then."""
 
-    def __init__(self, path, name=cache_latents.kind(generator.SIZES[0], False)):
+    def __init__(self, path, name=cache_latents.named(generator.SIZES[0])):
         self.path, self.name, self.files = path, name, []
         statistics = data.load(path("statistics.pt"))
         self.mean, self.std = (statistics[key].view(1, -1, 1, 1, 1) for key in ("mean", "std"))
         self.latents, self.labels = torch.empty(0), torch.empty(0, dtype=torch.long)
+        self.after, self.passed = torch.empty(0, dtype=torch.long), torch.empty(0)
         self.look()
 
     def look(self):
@@ -42,8 +45,11 @@ class Clips:
         if loaded:
             latents = [((part["latents"].float() - self.mean) / self.std).bfloat16() for part in loaded]
             self.latents = torch.cat(([self.latents] if len(self.latents) else []) + latents)
-            self.labels = torch.cat(([self.labels] if len(self.labels) else []) +
-                                    [cache_latents.combination(part["labels"]) for part in loaded])
+            self.labels = torch.cat([self.labels] + [cache_latents.combination(part["labels"]) for part in loaded])
+            # Of clips that pass into another scene: which, and how far.
+            self.after = torch.cat([self.after] + [cache_latents.combination(part.get("after", part["labels"])) for part in loaded])
+            self.passed = torch.cat([self.passed] + [part["levels"][:, 1] if "levels" in part else torch.zeros(len(part["labels"]))
+                                                     for part in loaded])
 
 
 def known_frames(batch, frames):
@@ -56,44 +62,60 @@ def known_frames(batch, frames):
     return known | (some & (kind == 3)[:, None]) | (some.flip(1) & (kind == 4)[:, None])
 
 
-def neighbours(batch, frames):
-    """Which latent frames are given of clips that begin anywhere: the first or the last two to MOST_KNOWN."""
+def neighbours(batch, frames, ahead=0.65):
+    """Which latent frames are given of clips that begin anywhere: the first (of so many) or the last two to MOST_KNOWN."""
     some = torch.arange(frames)[None] < torch.randint(2, min(MOST_KNOWN, frames - 1) + 1, (batch, 1))
-    return torch.where(torch.rand(batch, 1) < 0.65, some, some.flip(1))
+    return torch.where(torch.rand(batch, 1) < ahead, some, some.flip(1))
+
+
+class Draw:
+    """Clips of one size to learn from; the last `moving` of them begin anywhere.
+
+    `x` [batch, channels, frames, height, width] latents; `known` [batch, frames] which of them are given; `labels` and `after`
+    [batch] combinations, and `passed` how far each clip gets from one to the other.
+    """
+
+    def __init__(self, drawn, moving):
+        self.x, self.labels, self.after, self.passed, self.known = (torch.cat(parts) for parts in zip(*drawn))
+        self.x, self.moving = self.x.float(), moving
+
+    def text(self, captions, wording, wording_after):
+        """What stands for the prompt: of clips that pass into another scene a mixture, token by token, as the daemon's."""
+        before, after = captions[self.labels, wording].float(), captions[self.after, wording_after].float()
+        return torch.lerp(before, after, self.passed[:, None, None])
 
 
 class Mixture:
-    """Clips of all sizes that are cached, of both kinds."""
+    """Clips of all sizes that are cached, of all kinds."""
 
     def __init__(self, path):
         self.path, self.sizes = path, []
         for size in generator.SIZES:
-            still, moving = (Clips(path, cache_latents.kind(size, moving)) for moving in (False, True))
-            if len(still.latents) > 0:
-                self.sizes.append((still, moving))
+            kinds = [Clips(path, cache_latents.named(size, kind)) for kind in cache_latents.KINDS]
+            if len(kinds[0].latents) > 0:
+                self.sizes.append(kinds)
 
     def look(self):
         """With what has been cached since."""
-        for pair in self.sizes:
-            for clips in pair:
+        for kinds in self.sizes:
+            for clips in kinds:
                 clips.look()
         return self if len(self.sizes) == len(generator.SIZES) else Mixture(self.path)
 
     def __len__(self):
-        return sum(len(clips.latents) for pair in self.sizes for clips in pair)
+        return sum(len(clips.latents) for kinds in self.sizes for clips in kinds)
 
     def draw(self, batch):
-        """Latents of one size, their combinations, which of their frames are known; the last `moving` of them begin anywhere."""
-        still, moving = self.sizes[max(0, torch.randint(len(self.sizes) + OFTEN - 1, ()).item() - OFTEN + 1)]
-        count = int(MOVING * batch) if len(moving.latents) > 0 else 0
-        rows = [torch.randint(max(1, len(clips.latents)), (some,)) for clips, some in ((still, batch - count), (moving, count))]
-        x, labels = still.latents[rows[0]], still.labels[rows[0]]
-        known = known_frames(batch - count, x.shape[2])
-        if count > 0:
-            x = torch.cat([x, moving.latents[rows[1]]])
-            labels = torch.cat([labels, moving.labels[rows[1]]])
-            known = torch.cat([known, neighbours(count, x.shape[2])])
-        return x.float(), labels, known, count
+        kinds = self.sizes[max(0, torch.randint(len(self.sizes) + OFTEN - 1, ()).item() - OFTEN + 1)]
+        counts = [int(part * batch) if len(clips.latents) > 0 else 0 for clips, part in zip(kinds[1:], (MOVING, PASSING))]
+        drawn = []
+        for clips, count, given in zip(kinds, [batch - sum(counts), *counts],
+                                       (known_frames, neighbours, lambda *shape: neighbours(*shape, ahead=1))):
+            if count > 0:
+                rows = torch.randint(len(clips.latents), (count,))
+                drawn.append((clips.latents[rows], clips.labels[rows], clips.after[rows], clips.passed[rows],
+                              given(count, clips.latents.shape[2])))
+        return Draw(drawn, sum(counts))
 
 
 def times(batch):
@@ -200,10 +222,10 @@ def main():
                 group["lr"] = rate * (MUON if isinstance(optimizer, torch.optim.Muon) else 1)
         if progress.elapsed - looked > 1:
             clips, looked = clips.look(), progress.elapsed
-        x, labels, known, moving = clips.draw(options.batch)
+        drawn = clips.draw(options.batch)
+        x, known, moving = drawn.x, drawn.known, drawn.moving
         batch, _, frames = x.shape[:3]
-        wording = torch.randint(captions.shape[1], (batch,))
-        text = captions[labels, wording].float() * (torch.rand(batch, 1, 1) > 0.1)
+        text = drawn.text(captions, *torch.randint(captions.shape[1], (2, batch))) * (torch.rand(batch, 1, 1) > 0.1)
         sigma = times(batch)[:, None].expand(batch, frames).masked_fill(known, 0)
         level = sigma[:, None, :, None, None]
         noisy = (1 - level) * x + level * torch.randn_like(x)
