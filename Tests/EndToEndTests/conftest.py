@@ -50,6 +50,9 @@ class Daemon:
             while True:
                 try:
                     if self.get("/readyz", timeout=5)[0] in (200, 503):
+                        # The kiosk's socket is opened after the daemon's own.
+                        if "FILOSCOPE_KIOSK" in self.env:
+                            UnixHTTP(self.env["FILOSCOPE_KIOSK"]).connect()
                         break
                 except OSError:
                     pass
