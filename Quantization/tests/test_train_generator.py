@@ -152,7 +152,7 @@ def test_strangers_are_in_no_training_clip():
     assert not spoken & {word for name in generator.STRANGERS for word in name.split()} - {"small"}
 
 
-def test_scenes_fade_into_another_that_moves_alike(tmp_path):
+def test_scenes_fade_into_another_that_moves_alike():
     world = generator.Generator(torch.rand(len(generator.NAMES), 4, 16, 16), spread=0.35, variants=2)
     g = torch.Generator().manual_seed(4)
     labels = world.trained_labels(64, g)

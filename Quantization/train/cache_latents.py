@@ -45,6 +45,11 @@ def cache_captions(path):
     data.save({"states": torch.cat(states).view(-1, CAPTIONS, 24, 384), "captions": captions}, path("captions.pt"))
 
 
+def plainest(wording):
+    """Which wording says the same as `wording` in the plainest way: the first, unless something is left unsaid."""
+    return torch.where(wording < WHOLE, 0, wording)
+
+
 def named(size, kind="latents"):
     """What the parts of one kind are called."""
     return f"{kind}-{size[0]}x{size[1]}"

@@ -79,7 +79,7 @@ def given(model, x, text):
 def wordings(captions, drawn):
     """What the student reads, and what its teacher: the plainest wording, unless the student's leaves something unsaid."""
     wording = torch.randint(captions.shape[1], (2, len(drawn.labels)))
-    return drawn.text(captions, *wording), drawn.text(captions, *torch.where(wording < cache_latents.WHOLE, 0, wording))
+    return drawn.text(captions, *wording), drawn.text(captions, *cache_latents.plainest(wording))
 
 
 def main():
@@ -96,10 +96,10 @@ def main():
     origin = data.load(path(options.teacher + ".pt"))
     teacher = Transformer(origin["config"]).eval()
     teacher.load_state_dict(origin["ema"])
-    model, ema = copy.deepcopy(teacher).train(), copy.deepcopy(teacher)
+    ema = copy.deepcopy(teacher)
     if options.base:
-        for student in (model, ema):
-            student.load_state_dict(data.load(path(options.base + ".pt"))["ema"])
+        ema.load_state_dict(data.load(path(options.base + ".pt"))["ema"])
+    model = copy.deepcopy(ema).train()
     optimizers_, _ = optimizers(model, options.rate, True)
     progress, count = data.Progress(options.minutes), 0
     file = path(options.name + ".pt")

@@ -54,9 +54,9 @@ def replace_transformer(folder, model, steps, guidance):
     new = configuration(model.config, [], [], steps, guidance)
     description["description"] = new["description"]
     description["files"][name] = model_folder.file_identity(os.path.join(folder, name))
-    description["generation"] |= {"sizes": new["generation"]["sizes"]}
-    for field in ("steps", "guidance"):
-        description["generation"][field]["default"] = {"steps": steps, "guidance": guidance}[field]
+    description["generation"]["sizes"] = new["generation"]["sizes"]
+    description["generation"]["steps"]["default"] = steps
+    description["generation"]["guidance"]["default"] = guidance
     text = json.dumps(description, indent=1, ensure_ascii=False) + "\n"
     tensor_file.write_atomically(card, [text.encode()])
     print(f"{folder}: a transformer of {description['files'][name]['bytes']} bytes")

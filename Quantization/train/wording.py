@@ -82,7 +82,7 @@ def main():
     bank = query_bank(before, Clips(path), captions)
     short = captions[:, :, TOKENS - 1:].abs().amax((2, 3)) == 0  # nothing is cut off
     rows = short.nonzero()
-    plain = torch.where(rows[:, 1] < cache_latents.WHOLE, 0, rows[:, 1])
+    plain = cache_latents.plainest(rows[:, 1])
     with torch.no_grad():
         some = captions[torch.arange(0, len(captions), 7), 0, :TOKENS].float()
         spread = read(before, some, bank[:, :64]).std(1).mean(1)[:, None, None]  # [blocks, 1, 1, width]: between prompts

@@ -19,7 +19,8 @@ final class ContentEncoder: Sendable {
         }
     }
 
-    /// A JPEG or PNG that somebody sent as `field`, resampled to `size`.
+    /// A JPEG or PNG that somebody sent as `field`.
+    ///
     /// - Parameter sizes: it is brought to the one that is nearest to its own shape.
     func picture(_ bytes: [UInt8], field: String, sizes: [Size]) async throws -> Frame {
         do {

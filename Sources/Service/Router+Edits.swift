@@ -62,10 +62,9 @@ extension Router {
         case .file(let bytes):
             // What the model can't do is said before anything is decoded.
             parameters.edit = .init(strength: strength, frames: 1, source: .pictures)
-            let resolved = try generator.resolve(parameters)
-            let longest = generator.capabilities.first { $0.id == resolved.model }?.maximumFrames ?? 1
+            let limits = try limits(for: parameters)
             material.video = try await encoder.video(
-                bytes, field: "video", sizes: sizes(for: parameters), fps: resolved.fps, longest: longest)
+                bytes, field: "video", sizes: limits.sizes, fps: limits.fps, longest: limits.maximumFrames)
             parameters.size = material.video.first?.size
             parameters.edit?.frames = material.video.count
         }

@@ -99,11 +99,13 @@ extension Router {
         return try await accept(parameters, VideoMaterial(latents: latents), request)
     }
 
-    /// Of what comes with a request: the one that it names, or all that its model makes.
-    func sizes(for parameters: VideoParameters) throws -> [Size] {
+    /// What comes with a request is brought to one of these sizes (the one that it names, or all that its model makes) and to so many
+    /// frames a second, of which there may be `maximumFrames`.
+    func limits(for parameters: VideoParameters) throws -> (sizes: [Size], fps: Int, maximumFrames: Int) {
         let resolved = try generator.resolve(parameters)
         let model = generator.capabilities.first { $0.id == resolved.model }
-        return parameters.size == nil ? model?.sizes ?? [resolved.size] : [resolved.size]
+        let sizes = parameters.size == nil ? model?.sizes ?? [resolved.size] : [resolved.size]
+        return (sizes, resolved.fps, model?.maximumFrames ?? 1)
     }
 
     /// The uploads, decoded and brought to a size of the model: the one that is asked for, or the one whose shape is nearest to the
@@ -111,7 +113,7 @@ extension Router {
     private func material(_ parsed: VideoFields.Parsed) async throws -> VideoMaterial {
         var material = VideoMaterial()
         guard !parsed.uploads.isEmpty else { return material }
-        var sizes = try sizes(for: parsed.parameters)
+        var sizes = try limits(for: parsed.parameters).sizes
         for reference in parsed.parameters.references {
             guard let bytes = parsed.uploads[reference] else { continue }
             let picture = try await encoder.picture(bytes, field: reference.rawValue, sizes: sizes)
