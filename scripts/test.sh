@@ -3,9 +3,29 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-stages=() not_passed=()
+stages=() not_passed=() current='the start'
+
+# What failed is said once more at the very end, where it is seen: the tests around it are thousands of lines.
+log=$(mktemp)
+exec 3>&1
+exec > >(tee "$log") 2>&1
+tee=$!
+ended() {
+    local status=$?
+    exec >&3 2>&1
+    timeout 10 tail --pid="$tee" -f /dev/null || true
+    if [ "$status" -ne 0 ]; then
+        echo "!! FAILED: $current"
+        grep -aE 'recorded an issue|: error:|^(FAILED|ERROR) |SUMMARY: |Fatal error|Killed' "$log" | tail -40
+    fi
+    rm -f "$log"
+    exit "$status"
+}
+trap ended EXIT
+
 stage() {
     local name=$1 started=$SECONDS
+    current=$name
     shift
     echo "── $name"
     "$@"
