@@ -77,7 +77,8 @@ stage 'kernels on x86-64 and emulated ARM' Tests/CKernelsTests/run.sh
 stage 'python environment' python_environment
 stage 'quantization' .venv-test/bin/pytest -q Quantization/tests
 stage 'build tests' swift build --build-tests
-stage 'unit tests' swift test --skip-build
+# One at a time: side by side, those that compute keep the threads that those with deadlines wait for.
+stage 'unit tests' swift test --skip-build --no-parallel
 stage 'thread sanitizer' sanitized thread 'EngineTests|ThreadsTests|JobsTests|ServiceTests'
 stage 'address sanitizer' sanitized address 'EngineTests|ModelsTests|MediaTests|JobsTests'
 stage 'build release' swift build -c release --static-swift-stdlib

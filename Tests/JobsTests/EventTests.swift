@@ -146,7 +146,7 @@ import Video
             _ = try await queue.frames(0..<1, of: id, peer: bob)
         }
         // They are not kept of a video that is not finished.
-        #expect(harness.names(in: "jobs/\(id)") == ["frames.bin.tmp", "job.json", "latents.bin.tmp"])
+        await eventually { harness.names(in: "jobs/\(id)") == ["frames.bin.tmp", "job.json", "latents.bin.tmp"] }
         _ = try await queue.cancel(id, peer: alice)
         #expect(harness.names(in: "jobs/\(id)") == ["job.json"])
         #expect(try await queue.frames(0..<1, of: id, peer: alice) == nil)

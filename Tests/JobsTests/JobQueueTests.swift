@@ -125,7 +125,9 @@ import Video
         let generator = FakeGenerator(allowed: 0)
         let queue = try await harness.open(generator)
         var times: [Duration] = []
-        for seed in 1...5 {
+        // Emulators and sanitizers are always slow; any machine may be busy with something else now and then, but not every time.
+        let limit = getenv("FILOSCOPE_SLOW") == nil ? Duration.milliseconds(250) : .seconds(10)
+        for seed in 1...40 where times.allSatisfy({ $0 >= limit }) {
             let running = try await queue.ask(UInt64(seed))
             generator.allow(2)
             try await eventually { try await queue.job(running, peer: alice).job.progress == 49 }
@@ -138,10 +140,8 @@ import Video
                 _ = try await queue.content(running, peer: alice)
             }
         }
-        // The machine may be busy with something else now and then, but not every time; emulators and sanitizers are always slow.
-        let isSlow = getenv("FILOSCOPE_SLOW") != nil
-        #expect(times.min()! < (isSlow ? .seconds(10) : .milliseconds(250)))
-        let next = try await queue.ask(6, steps: 2)
+        #expect(times.min()! < limit)
+        let next = try await queue.ask(41, steps: 2)
         generator.release()
         #expect(try await queue.finished(next).status == .completed)
         await expectError({ $0 == .wrongState(.completed, wanted: "queued or in_progress") }) {

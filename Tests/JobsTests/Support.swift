@@ -218,11 +218,11 @@ extension JobQueue {
 func eventually(
     _ sourceLocation: SourceLocation = #_sourceLocation, _ condition: () async throws -> Bool
 ) async rethrows {
-    for _ in 0..<5000 {
+    for _ in 0..<30_000 {
         if try await condition() { return }
         try? await Task.sleep(for: .milliseconds(2))
     }
-    Issue.record("it did not happen within 10 s", sourceLocation: sourceLocation)
+    Issue.record("it did not happen within a minute", sourceLocation: sourceLocation)
 }
 
 func expectError(

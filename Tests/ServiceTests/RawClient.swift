@@ -18,7 +18,7 @@ final class RawClient {
         }
         guard result == 0 else { throw Failure("connect: \(errno)") }
         // A test that waits in vain fails instead of hanging.
-        var limit = timeval(tv_sec: 20 * TestService.patience, tv_usec: 0)
+        var limit = timeval(tv_sec: 60 * TestService.patience, tv_usec: 0)
         setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
         setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
     }

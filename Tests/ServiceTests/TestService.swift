@@ -155,9 +155,9 @@ struct TestService {
     /// What times are multiplied by: an emulated CPU is several times slower than any board, and so is a sanitized program.
     static let patience = getenv("FILOSCOPE_SLOW") == nil ? 1 : 4
 
-    /// Waits for `condition`, at most five seconds.
+    /// Waits for `condition`, at most half a minute: other tests may have every thread of the cooperative pool for seconds.
     func settles(_ condition: () throws -> Bool) rethrows -> Bool {
-        for _ in 0..<500 * Self.patience {
+        for _ in 0..<3000 * Self.patience {
             if try condition() { return true }
             usleep(10_000)
         }
