@@ -13,22 +13,29 @@ CK_TARGET_BEGIN(CK_DOTPROD)
 #define LI_QUANTIZE ck_quantize_panels_dotprod
 #include "linear_i8.inc.h"
 
-/// One group of 8 outputs.
+/// One block of 8 inputs: `rows` × 8 products for each of its bytes.
+CK_INLINE void multiply(const int8_t *x, const int8_t *w, const int rows, int32x4_t *acc) {
+    int8x16_t weights[4];
+    CK_UNROLL for (int v = 0; v < 4; v++) weights[v] = vld1q_s8(w + 16 * v);
+    CK_UNROLL for (int r = 0; r < rows; r++) {
+        const int8x16_t value = vld1q_s8(x + 16 * r);
+        CK_UNROLL for (int v = 0; v < 4; v++) acc[4 * r + v] = vdotq_s32(acc[4 * r + v], weights[v], value);
+    }
+}
+
+/// One group of 8 outputs, two blocks at a time: what counts and moves pointers is shared.
 CK_INLINE void tile(const int8_t *x, const int8_t *w, size_t group, int32_t blocks, const int32_t *weight_sum,
                     const int rows, const int groups, int32_t *sums) {
     (void)group, (void)groups, (void)weight_sum;
     int32x4_t acc[4 * LI_ROWS];
     CK_UNROLL for (int i = 0; i < 4 * rows; i++) acc[i] = vdupq_n_s32(0);
-    for (int32_t b = 0; b < blocks; b++) {
-        int8x16_t weights[4];
-        CK_UNROLL for (int v = 0; v < 4; v++) weights[v] = vld1q_s8(w + 16 * v);
-        CK_UNROLL for (int r = 0; r < rows; r++) {
-            const int8x16_t value = vld1q_s8(x + 16 * r);
-            CK_UNROLL for (int v = 0; v < 4; v++) acc[4 * r + v] = vdotq_s32(acc[4 * r + v], weights[v], value);
-        }
-        w += 64;
-        x += LI_STEP;
+    for (int32_t b = blocks / 2; b > 0; b--) {
+        multiply(x, w, rows, acc);
+        multiply(x + LI_STEP, w + 64, rows, acc);
+        w += 128;
+        x += 2 * LI_STEP;
     }
+    if (blocks % 2 != 0) multiply(x, w, rows, acc);
     CK_UNROLL for (int r = 0; r < rows; r++) {
         vst1q_s32(sums + r * LI_OUTS, vpaddq_s32(acc[4 * r], acc[4 * r + 1]));
         vst1q_s32(sums + r * LI_OUTS + 4, vpaddq_s32(acc[4 * r + 2], acc[4 * r + 3]));

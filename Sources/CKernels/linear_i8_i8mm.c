@@ -11,24 +11,31 @@ CK_TARGET_BEGIN(CK_I8MM)
 #define LI_QUANTIZE ck_quantize_panels_i8mm
 #include "linear_i8.inc.h"
 
-/// One group of 8 outputs: a smmla multiplies two rows, side by side in a panel, by two outputs, 8 inputs deep. What
-/// stands beside a last row without a neighbour is multiplied, not used.
+/// One block of 8 inputs: a smmla multiplies two rows, side by side in a panel, by two outputs, 8 inputs deep.
+CK_INLINE void multiply(const int8_t *x, const int8_t *w, const int pairs, int32x4_t *acc) {
+    int8x16_t weights[4];
+    CK_UNROLL for (int v = 0; v < 4; v++) weights[v] = vld1q_s8(w + 16 * v);
+    CK_UNROLL for (int p = 0; p < pairs; p++) {
+        const int8x16_t value = vld1q_s8(x + 16 * p);
+        CK_UNROLL for (int v = 0; v < 4; v++) acc[4 * p + v] = vmmlaq_s32(acc[4 * p + v], value, weights[v]);
+    }
+}
+
+/// One group of 8 outputs, two blocks at a time: what counts and moves pointers is shared. What stands beside a last row
+/// without a neighbour is multiplied, not used.
 CK_INLINE void tile(const int8_t *x, const int8_t *w, size_t group, int32_t blocks, const int32_t *weight_sum,
                     const int rows, const int groups, int32_t *sums) {
     (void)group, (void)groups, (void)weight_sum;
     const int pairs = (rows + 1) / 2;
     int32x4_t acc[2 * LI_ROWS];
     CK_UNROLL for (int i = 0; i < 4 * pairs; i++) acc[i] = vdupq_n_s32(0);
-    for (int32_t b = 0; b < blocks; b++) {
-        int8x16_t weights[4];
-        CK_UNROLL for (int v = 0; v < 4; v++) weights[v] = vld1q_s8(w + 16 * v);
-        CK_UNROLL for (int p = 0; p < pairs; p++) {
-            const int8x16_t value = vld1q_s8(x + 16 * p);
-            CK_UNROLL for (int v = 0; v < 4; v++) acc[4 * p + v] = vmmlaq_s32(acc[4 * p + v], value, weights[v]);
-        }
-        w += 64;
-        x += LI_STEP;
+    for (int32_t b = blocks / 2; b > 0; b--) {
+        multiply(x, w, pairs, acc);
+        multiply(x + LI_STEP, w + 64, pairs, acc);
+        w += 128;
+        x += 2 * LI_STEP;
     }
+    if (blocks % 2 != 0) multiply(x, w, pairs, acc);
     CK_UNROLL for (int p = 0; p < pairs; p++) {
         CK_UNROLL for (int v = 0; v < 2; v++) {
             const int32x4_t a = acc[4 * p + 2 * v], b = acc[4 * p + 2 * v + 1];

@@ -25,6 +25,8 @@ HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 CEILINGS = HERE / "ceilings.tsv"
 CORES = ["neoverse-n1", "cortex-a55", "cortex-a72", "neoverse-n2"]
+# Where the inner loop must do little else: tiles full of rows.
+DENSE = [(level, "linear_i8", numbers) for level in ("dotprod", "i8mm") for numbers in ("64x192x768", "60x1536x1536")]
 SLACK = 1.01  # alignment and such, not a slower kernel
 OTHER_COMPILER_SLACK = 1.10  # sid moves; what a newer compiler does is looked at, not a reason to stop everything
 
@@ -109,6 +111,7 @@ class Case:
         self.products = int(products)
         self.symbols = {}
         self.blocks = []
+        self.multiplying = 0.0
 
     @property
     def key(self):
@@ -136,8 +139,9 @@ def count(tools, folder, program="program"):
 
 
 def loops(tools, program, case):
-    """The hottest blocks, at least nine tenths of the case, as llvm-mca takes them; how often each executes; their share."""
-    source, times, instructions = "", [], 0
+    """The hottest blocks, at least nine tenths of the case, as llvm-mca takes them; how often each executes; their share;
+    the part of the hottest one that multiplies int8."""
+    source, times, instructions, multiplying = "", [], 0, None
     for address, length, executed in case.blocks:
         if instructions >= 0.9 * case.total:
             break
@@ -146,12 +150,14 @@ def loops(tools, program, case):
         lines = [line.strip() for line in text.splitlines() if re.match(r"\s+\w", line)]
         if len(lines) != length:
             sys.exit(f"counts: {len(lines)} instructions disassembled of {length} at {address:#x}")
+        if multiplying is None:
+            multiplying = sum(re.match(r"(sdot|udot|usdot|smmla|ummla|usmmla)\b", line) is not None for line in lines) / length
         # Where a branch or an address leads does not matter to the model, but it must be near.
         lines = ["0:"] + [re.sub(r"0x[0-9a-f]+ <.*>$", "0b", line) for line in lines]
         source += "\n".join(["# LLVM-MCA-BEGIN", *lines, "# LLVM-MCA-END", ""])
         times.append(executed)
         instructions += length * executed
-    return source, times, instructions / case.total
+    return source, times, instructions / case.total, multiplying
 
 
 def cycles(tools, source, times, products):
@@ -173,8 +179,9 @@ def cycles(tools, source, times, products):
 
 
 def heading():
-    print("instructions by case; of 64 products: instructions, and the loops' cycles (least that issue allows) on a core's model")
-    print(f"{'level':8} {'operation':16} {'numbers':18} {'instructions':>12} {'per 64':>7} {'loops':>5}  "
+    print("instructions by case; of 64 products: instructions, and the loops' cycles (least that issue allows) on a core's model;\n"
+          "int8: of the hottest loop's instructions, those that are sdot, smmla or usmmla")
+    print(f"{'level':8} {'operation':16} {'numbers':18} {'instructions':>12} {'per 64':>7} {'loops':>5} {'int8':>5}  "
           + " ".join(f"{core:>15}" for core in CORES) + "  functions")
 
 
@@ -183,15 +190,16 @@ def show(tools, program, cases):
     for case in cases:
         functions = sorted(case.symbols.items(), key=lambda item: -item[1])
         functions = ", ".join(f"{name} {100 * n / case.total:.0f}%" for name, n in functions if n * 20 >= case.total)
-        rate, share, columns = "", "", [""] * len(CORES)
+        rate, share, dense, columns = "", "", "", [""] * len(CORES)
         if case.products:
             rate = f"{64 * case.total / case.products:.2f}"
-            source, times, part = loops(tools, program, case)
+            source, times, part, case.multiplying = loops(tools, program, case)
             share = f"{part:.0%}"
+            dense = f"{case.multiplying:.0%}" if case.multiplying else ""
             found = cycles(tools, source, times, case.products)
             columns = ["-" if found[core] is None else "{:.2f} ({:.2f})".format(*found[core]) for core in CORES]
             looked = looked or any(found.values())
-        print(f"{case.level:8} {case.operation:16} {case.numbers:18} {case.total:12} {rate:>7} {share:>5}  "
+        print(f"{case.level:8} {case.operation:16} {case.numbers:18} {case.total:12} {rate:>7} {share:>5} {dense:>5}  "
               + " ".join(f"{column:>15}" for column in columns) + f"  {functions}")
     if not looked:
         sys.exit("counts: llvm-mca understood no loop")
@@ -227,6 +235,8 @@ def check(cases, compiler):
             failures.append(f"{name} takes {case.total} instructions, its ceiling is {ceiling}")
         elif case.total < ceiling * 0.95:
             print(f"note: {name} takes {1 - case.total / ceiling:.0%} less than its ceiling; lower it with --refresh")
+        if case.key in DENSE and case.multiplying < 0.75:
+            failures.append(f"{name} multiplies in {case.multiplying:.0%} of its inner loop's instructions, not in three quarters")
     failures += [f"the ceiling of {' '.join(key)} has no case" for key in ceilings]
     for failure in failures:
         print(f"FAILED: {failure}")
