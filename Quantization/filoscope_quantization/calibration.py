@@ -16,7 +16,7 @@ from .tensor_file import TensorFile
 CALIBRATION_FILE = "calibration.safetensors"
 SAMPLES = 100_000  # of a tensor, kept for the search
 CLIPS = 24  # that scales are found on
-MEASURED_CLIPS = 8
+MEASURED_CLIPS = 20
 RANKING_CLIPS = 2
 CORRECTED = ", means corrected"
 _MAGIC = np.float32(12582912)  # 1.5 * 2^23: adding it rounds half to even
@@ -335,9 +335,10 @@ def parts(checkpoint, latents):
     mean, std = (np.float32(checkpoint.description["latents"][name])[:, None, None, None] for name in ("mean", "std"))
     measured = min(MEASURED_CLIPS, len(latents) // 2)
     pick = np.linspace(0, len(latents) - 1, min(CLIPS + measured, len(latents))).astype(int)
-    every = max(len(pick) // measured, 1)
-    measuring = [latents[index] for index in pick[every - 1::every][:measured]]
-    calibrating = [latents[index] for place, index in enumerate(pick) if place % every != every - 1]
+    # Evenly among the others, the last one being one of them.
+    places = {len(pick) * (count + 1) // measured - 1 for count in range(measured)}
+    measuring = [latents[pick[place]] for place in sorted(places)]
+    calibrating = [latents[index] for place, index in enumerate(pick) if place not in places]
     if not calibrating:
         calibrating = measuring
     weights = checkpoint.weights["autoencoder.safetensors"]
