@@ -4,9 +4,13 @@
 //   LI_GROUPS       groups of 8 outputs of a full tile
 //   LI_WEIGHT_BYTES what stays in L2 while the row panels pass
 //   LI_QUANTIZE     the name of the level's quantize_panels
-// Afterwards the function is wanted
-//   tile(x, w, group, blocks, weight_sum, rows, groups, sums)  the sums of `blocks` blocks of 8 inputs, [rows][LI_OUTS];
-//                                           weight_sum is [8 groups] where it is to be corrected for moved x, or NULL
+//   LI_PUTS_PAIRS   where the level brings put_pair along
+// Afterwards the functions are wanted
+//   put_pair(to, v0, v1)                    if LI_PUTS_PAIRS: 64 values each of two neighbouring rows, rounded
+//   tile(x, w, group, blocks, weight_sum, ask, rows, groups, sums)  the sums of `blocks` blocks (an even number) of 8
+//                                           inputs, [rows][LI_OUTS]; weight_sum is [8 groups] where it is to be corrected
+//                                           for moved x, or NULL; what `ask`, which may be NULL, wants is prefetched on
+//                                           the way
 #include "vector.inc.h"
 
 enum {
@@ -15,6 +19,8 @@ enum {
     LI_STEP = LI_ROWS * LI_UNIT,  // bytes of a panel for 8 inputs
     LI_LONG = 2304,               // longer rows are cut: a panel of them would not stay in L1
     LI_CUT = 1152,
+    LI_ABREAST_FLOATS = 4096,     // half of a small L1
+    LI_PIECE = 512,               // of a row, a multiple of 64
     LI_CUT_ROWS = 96,             // fewer rows would not pay for what is written in between
 };
 
@@ -57,7 +63,7 @@ static void hadamard(f32x16 v[8]) {
 typedef struct li_row {
     const float *x, *gamma, *beta, *scale, *shift;
     float mean, inverse;
-    int32_t normalize, hadamard;
+    int32_t hadamard;
 } li_row;
 
 /// Elements i..<i + n, n <= 16, normalized and modulated.
@@ -77,42 +83,36 @@ CK_INLINE f32x16 row_values(const li_row *row, int32_t i, int32_t n, const int n
     return v;
 }
 
-/// The bits of the largest magnitude as an integer: floats of one sign are ordered as their bits are, NaNs above infinity.
-CK_INLINE int32_t row_largest_bits(const li_row *row, int32_t in, const int normalize) {
-    i32x16 maxima[2] = {{0}, {0}};
-    int32_t i = 0;
-    if (row->hadamard) {
-        for (; i < in; i += 128) {
-            f32x16 v[8];
-            for (int j = 0; j < 8; j++) v[j] = row_values(row, i + 16 * j, 16, normalize);
-            hadamard(v);
-            for (int j = 0; j < 8; j++) maxima[0] = larger_int(as_int(magnitude(v[j])), maxima[0]);
-        }
-    } else {
-        for (; i + 32 <= in; i += 32) {
-            maxima[0] = larger_int(as_int(magnitude(row_values(row, i, 16, normalize))), maxima[0]);
-            maxima[1] = larger_int(as_int(magnitude(row_values(row, i + 16, 16, normalize))), maxima[1]);
-        }
-        for (; i < in; i += 16) {
-            const int32_t n = in - i < 16 ? in - i : 16;
-            maxima[0] = larger_int(as_int(magnitude(row_values(row, i, n, normalize))), maxima[0]);
-        }
-    }
-    const i32x16 both = larger_int(maxima[0], maxima[1]);
+CK_INLINE int32_t largest_lane(i32x16 v) {
     int32_t largest = 0;
-    for (i = 0; i < 16; i++) largest = both[i] > largest ? both[i] : largest;
+    for (int i = 0; i < 16; i++) largest = v[i] > largest ? v[i] : largest;
     return largest;
 }
 
-/// The largest magnitude that is not NaN, of a row that is not finite throughout.
-static float row_largest_number(const li_row *row, int32_t in) {
+/// The bits of the largest magnitude as an integer: floats of one sign are ordered as their bits are, NaNs above infinity.
+CK_INLINE int32_t row_largest_bits(const li_row *row, int32_t in, const int normalize) {
+    i32x16 maxima[4] = {{0}, {0}, {0}, {0}};
+    int32_t i = 0;
+    for (; i + 64 <= in; i += 64) {
+        CK_UNROLL for (int j = 0; j < 4; j++)
+            maxima[j] = larger_int(as_int(magnitude(row_values(row, i + 16 * j, 16, normalize))), maxima[j]);
+    }
+    for (; i < in; i += 16) {
+        const int32_t n = in - i < 16 ? in - i : 16;
+        maxima[0] = larger_int(as_int(magnitude(row_values(row, i, n, normalize))), maxima[0]);
+    }
+    return largest_lane(larger_int(larger_int(maxima[0], maxima[1]), larger_int(maxima[2], maxima[3])));
+}
+
+/// The largest magnitude that is not NaN.
+static float row_largest_number(const li_row *row, int32_t in, const int normalize) {
     f32x16 maxima = {0};
     for (int32_t i = 0; i < in; i += row->hadamard ? 128 : 16) {
         f32x16 v[8];
         const int count = row->hadamard ? 8 : 1;
         for (int j = 0; j < count; j++) {
             const int32_t at = i + 16 * j;
-            v[j] = row_values(row, at, in - at < 16 ? in - at : 16, row->normalize);
+            v[j] = row_values(row, at, in - at < 16 ? in - at : 16, normalize);
         }
         if (row->hadamard) hadamard(v);
         for (int j = 0; j < count; j++) maxima = larger(magnitude(v[j]), maxima);
@@ -124,9 +124,9 @@ static float row_largest_number(const li_row *row, int32_t in) {
 
 /// Two blocks of 8 inputs of one row into its panel. Nothing finite leaves -127...127, so only rows with more than that
 /// are `hard`.
-CK_INLINE void put_values(int8_t *to, f32x16 v, float inverse, const int hard) {
+CK_INLINE void put_values(int8_t *to, f32x16 v, float factor, const int hard) {
     if (hard) v = choose(v == v, v, splat(0.0f));
-    v = v * inverse;
+    v = v * factor;
     if (hard) v = smaller(larger(v, splat(-127.0f)), splat(127.0f));
     const i8x16 bytes = __builtin_convertvector(as_int(v + CK_MAGIC), i8x16) ^ (int8_t)LI_PANEL_FLIP;
     const f64x2 halves = (f64x2)bytes;
@@ -136,24 +136,26 @@ CK_INLINE void put_values(int8_t *to, f32x16 v, float inverse, const int hard) {
     }
 }
 
-CK_INLINE void put_row(const li_row *row, int32_t in, float inverse, int8_t *to, const int normalize, const int hard) {
-    int32_t i = 0;
+#ifdef LI_PUTS_PAIRS
+/// 64 values each of two neighbouring rows, times their factors, none of them hard.
+CK_INLINE void put_pair(int8_t *to, const f32x16 v0[4], const f32x16 v1[4]);
+#endif
+
+/// Values i..<in of a row.
+CK_INLINE void put_row(const li_row *row, int32_t i, int32_t in, float factor, int8_t *to, const int normalize,
+                       const int hard) {
     if (row->hadamard) {
         for (; i < in; i += 128) {
             f32x16 v[8];
             for (int j = 0; j < 8; j++) v[j] = row_values(row, i + 16 * j, 16, normalize);
             hadamard(v);
-            for (int j = 0; j < 8; j++) put_values(to + (size_t)(i / 8 + 2 * j) * LI_STEP, v[j], inverse, hard);
+            for (int j = 0; j < 8; j++) put_values(to + (size_t)(i / 8 + 2 * j) * LI_STEP, v[j], factor, hard);
         }
         return;
     }
     for (; i + 16 <= in; i += 16)
-        put_values(to + (size_t)(i / 8) * LI_STEP, row_values(row, i, 16, normalize), inverse, hard);
-    if (i < in) put_values(to + (size_t)(i / 8) * LI_STEP, row_values(row, i, in - i, normalize), inverse, hard);
-}
-
-static void put_hard_row(const li_row *row, int32_t in, float inverse, int8_t *to) {
-    put_row(row, in, inverse, to, row->normalize, 1);
+        put_values(to + (size_t)(i / 8) * LI_STEP, row_values(row, i, 16, normalize), factor, hard);
+    if (i < in) put_values(to + (size_t)(i / 8) * LI_STEP, row_values(row, i, in - i, normalize), factor, hard);
 }
 
 /// The statistics of layer_norm, with the same additions.
@@ -176,49 +178,124 @@ static void row_moments(li_row *row, int32_t n, float eps) {
     row->inverse = 1.0f / __builtin_sqrtf(tree(squares) / (float)n + eps);
 }
 
-void LI_QUANTIZE(const ck_quantize_args *a, int32_t row_begin, int32_t row_end, int8_t *panels, float *scale) {
-    const int32_t in = a->in;
-    const size_t panel = (size_t)((in + 15) / 16 * 2) * LI_STEP;
-    for (int32_t r = row_begin; r < row_end; r++) {
-        li_row row = {.x = a->x + (size_t)r * a->stride, .normalize = a->normalize,
-                      .hadamard = a->hadamard};
-        if (a->normalize) {
-            row.gamma = a->gamma;
-            row.beta = a->beta;
-            row.scale = row_vector(a->scale, r);
-            row.shift = row_vector(a->shift, r);
-            row_moments(&row, in, a->eps);
+/// What a row is multiplied with before it is rounded, and its scale.
+CK_INLINE float row_factor(float largest, float *scale) {
+    const int zero = largest < CK_ROW_ZERO;
+    *scale = zero ? 0.0f : largest / 127.0f;
+    return zero ? 0.0f : 127.0f / largest;
+}
+
+CK_INLINE li_row row_of(const ck_quantize_args *a, int32_t r, const int normalize) {
+    li_row row = {.x = a->x + (size_t)r * a->stride, .hadamard = a->hadamard};
+    if (normalize) {
+        row.gamma = a->gamma;
+        row.beta = a->beta;
+        row.scale = row_vector(a->scale, r);
+        row.shift = row_vector(a->shift, r);
+        row_moments(&row, a->in, a->eps);
+    }
+    return row;
+}
+
+/// Values i..<end of two neighbouring rows.
+CK_INLINE void put_pair_of_rows(const li_row rows[2], int32_t i, int32_t end, const float factor[2], int8_t *to,
+                                const int normalize) {
+#ifdef LI_PUTS_PAIRS
+    for (; i + 64 <= end; i += 64) {
+        f32x16 v[2][4];
+        CK_UNROLL for (int r = 0; r < 2; r++) {
+            CK_UNROLL for (int j = 0; j < 4; j++) v[r][j] = row_values(&rows[r], i + 16 * j, 16, normalize) * factor[r];
         }
-        const int32_t bits = a->normalize ? row_largest_bits(&row, in, 1) : row_largest_bits(&row, in, 0);
-        const int hard = bits >= 0x7f800000;
+        put_pair(to + (size_t)(i / 8) * LI_STEP, v[0], v[1]);
+    }
+#endif
+    for (int r = 0; r < 2; r++) put_row(&rows[r], i, end, factor[r], to + (size_t)r * LI_UNIT, normalize, 0);
+}
+
+/// Rows next to each other in one panel. 0, with nothing done that counts, where one is hard.
+CK_INLINE int quantize_abreast(const ck_quantize_args *a, int32_t begin, int32_t count, int8_t *to, float *scale,
+                               const int normalize) {
+    li_row rows[LI_ROWS];
+    float factor[LI_ROWS];
+    for (int32_t r = 0; r < count; r++) {
+        rows[r] = row_of(a, begin + r, normalize);
+        const int32_t bits = row_largest_bits(&rows[r], a->in, normalize);
+        if (bits >= 0x7f800000) return 0;
         float largest;
         memcpy(&largest, &bits, sizeof largest);
-        if (hard) largest = row_largest_number(&row, in);
-        const int zero = largest < CK_ROW_ZERO;
-        const float inverse = zero ? 0.0f : 127.0f / largest;
-        scale[r] = zero ? 0.0f : largest / 127.0f;
+        factor[r] = row_factor(largest, scale + begin + r);
+    }
+    // A long panel is written piece by piece, not once for each row: its lines would be fetched as often.
+    for (int32_t i = 0; i < a->in; i += LI_PIECE) {
+        const int32_t end = a->in - i < LI_PIECE ? a->in : i + LI_PIECE;
+        int32_t r = 0;
+        for (; r + 2 <= count; r += 2)
+            put_pair_of_rows(rows + r, i, end, factor + r, to + (size_t)r * LI_UNIT, normalize);
+        if (r < count) put_row(&rows[r], i, end, factor[r], to + (size_t)r * LI_UNIT, normalize, 0);
+    }
+    return 1;
+}
+
+static int quantize_plain(const ck_quantize_args *a, int32_t begin, int32_t count, int8_t *to, float *scale) {
+    return quantize_abreast(a, begin, count, to, scale, 0);
+}
+
+static int quantize_normalized(const ck_quantize_args *a, int32_t begin, int32_t count, int8_t *to, float *scale) {
+    return quantize_abreast(a, begin, count, to, scale, 1);
+}
+
+/// A row with a Hadamard transform, or with what is not finite.
+static void quantize_rare(const ck_quantize_args *a, int32_t r, int8_t *to, float *scale) {
+    const li_row row = row_of(a, r, a->normalize);
+    const float largest = row_largest_number(&row, a->in, a->normalize);
+    const float factor = row_factor(largest, scale + r);
+    put_row(&row, 0, a->in, factor, to, a->normalize, 1);
+}
+
+void LI_QUANTIZE(const ck_quantize_args *a, int32_t row_begin, int32_t row_end, int8_t *panels, float *scale) {
+    const size_t panel = (size_t)((a->in + 15) / 16 * 2) * LI_STEP;
+    // The way from a row's largest value to its bytes is long: as many rows go it side by side as L1 holds until they are
+    // read again, or all where it does not hold two.
+    int32_t abreast = LI_ABREAST_FLOATS / a->in & ~1;
+    if (abreast < 2) abreast = a->in <= LI_LONG ? 2 : LI_ROWS;
+    for (int32_t r = row_begin; r < row_end;) {
         int8_t *to = panels + (size_t)(r / LI_ROWS) * panel + (size_t)(r % LI_ROWS) * LI_UNIT;
-        if (hard)
-            put_hard_row(&row, in, inverse, to);
-        else if (a->normalize)
-            put_row(&row, in, inverse, to, 1, 0);
-        else
-            put_row(&row, in, inverse, to, 0, 0);
+        int32_t count = LI_ROWS - r % LI_ROWS;
+        if (count > row_end - r) count = row_end - r;
+        if (count > abreast) count = abreast;
+        const int done = a->hadamard    ? 0
+                         : a->normalize ? quantize_normalized(a, r, count, to, scale)
+                                        : quantize_plain(a, r, count, to, scale);
+        if (!done)
+            for (int32_t i = 0; i < count; i++) quantize_rare(a, r + i, to + (size_t)i * LI_UNIT, scale);
+        r += count;
     }
 }
 
+/// What a tile asks the memory for while it multiplies, a line for every two blocks: asked for all at once, lines keep those
+/// waiting that are needed now.
+typedef struct li_ask {
+    const char *at;
+    size_t step;
+} li_ask;
+
+CK_INLINE void ask_line(li_ask *ask) {
+    __builtin_prefetch(ask->at, 0, 2);
+    ask->at += ask->step;
+}
+
 CK_INLINE void tile(const int8_t *x, const int8_t *w, size_t group, int32_t blocks, const int32_t *weight_sum,
-                    const int rows, const int groups, int32_t *sums);
+                    li_ask *ask, const int rows, const int groups, int32_t *sums);
 
 #define LI_TILE(R) \
     static void tile_##R(const int8_t *x, const int8_t *w, size_t group, int32_t blocks, const int32_t *weight_sum, \
-                         int32_t groups, int32_t *sums) { \
+                         li_ask *ask, int32_t groups, int32_t *sums) { \
         if (LI_GROUPS == 1 || groups == LI_GROUPS) { \
-            tile(x, w, group, blocks, weight_sum, R, LI_GROUPS, sums); \
+            tile(x, w, group, blocks, weight_sum, ask, R, LI_GROUPS, sums); \
         } else { \
             for (int32_t g = 0; g < groups; g++) \
-                tile(x, w + (size_t)g * group, group, blocks, weight_sum != NULL ? weight_sum + 8 * g : NULL, R, 1, \
-                     sums + 8 * g); \
+                tile(x, w + (size_t)g * group, group, blocks, weight_sum != NULL ? weight_sum + 8 * g : NULL, ask, R, \
+                     1, sums + 8 * g); \
         } \
     }
 
@@ -300,30 +377,79 @@ static void finish(const ck_linear_i8_args *a, const int32_t *sums, int32_t rows
 }
 
 typedef void li_tile(const int8_t *x, const int8_t *w, size_t group, int32_t blocks, const int32_t *weight_sum,
-                     int32_t groups, int32_t *sums);
+                     li_ask *ask, int32_t groups, int32_t *sums);
 
-/// What a panel's tiles ask the memory for, a piece each: the float rows of the next panel.
+/// Lines that are still to be asked for, `rows` pieces of memory `stride` bytes apart, a bit of them with each tile.
 typedef struct li_ahead {
-    const char *next, *end;
-    size_t piece;
+    const char *next, *end;  // of the current piece of memory
+    int32_t rows;            // behind it
+    size_t row_bytes, stride, bit;
 } li_ahead;
 
-static li_ahead ahead_of(const ck_quantize_args *source, int32_t row, int32_t row_end, int32_t tiles) {
-    li_ahead ahead = {0};
-    if (source == NULL || row >= row_end) return ahead;
-    const int32_t rows = row_end - row < LI_ROWS ? row_end - row : LI_ROWS;
-    const size_t floats = (size_t)(rows - 1) * source->stride + (size_t)source->in;
-    if (source->stride > 2 * (size_t)source->in) return ahead;  // mostly what is not needed
-    ahead.next = (const char *)(source->x + (size_t)row * source->stride);
-    ahead.end = ahead.next + floats * sizeof(float);
-    ahead.piece = (floats * sizeof(float) / (size_t)tiles + 64) & ~(size_t)63;
-    return ahead;
+/// What is spread over `tiles` tiles.
+CK_INLINE li_ahead ahead_of(const void *at, int32_t rows, size_t row_bytes, size_t stride, int64_t tiles) {
+    const size_t bytes = (size_t)rows * row_bytes;
+    return (li_ahead){at, (const char *)at + row_bytes, rows - 1, row_bytes, stride,
+                      bytes / (size_t)(tiles > 0 ? tiles : 1) + 64};
 }
 
-CK_INLINE void look_ahead(li_ahead *ahead) {
-    if (ahead->next == NULL) return;
-    const char *stop = (size_t)(ahead->end - ahead->next) < ahead->piece ? ahead->end : ahead->next + ahead->piece;
-    for (; ahead->next < stop; ahead->next += 64) __builtin_prefetch(ahead->next, 0, 2);
+/// The float rows of a panel.
+static li_ahead ahead_of_rows(const ck_quantize_args *source, int32_t row, int32_t row_end, int64_t tiles) {
+    if (row >= row_end) return (li_ahead){0};
+    const int32_t rows = row_end - row < LI_ROWS ? row_end - row : LI_ROWS;
+    return ahead_of(source->x + (size_t)row * source->stride, rows, (size_t)source->in * sizeof(float),
+                    source->stride * sizeof(float), tiles);
+}
+
+/// The next bit; 0 where there is none.
+static int ask_next(li_ahead *ahead, int32_t blocks, li_ask *ask) {
+    if (ahead->next >= ahead->end) {
+        if (ahead->rows <= 0) return 0;
+        ahead->next = ahead->end - ahead->row_bytes + ahead->stride;
+        ahead->end = ahead->next + ahead->row_bytes;
+        ahead->rows--;
+    }
+    const size_t left = (size_t)(ahead->end - ahead->next), bit = left < ahead->bit ? left : ahead->bit;
+    *ask = (li_ask){ahead->next, bit / (size_t)(blocks / 2) + 1};
+    ahead->next += bit;
+    return 1;
+}
+
+/// The next bit of the first that has one, in turn.
+static int ask_in_turn(li_ahead *ahead, int32_t count, int32_t *turn, int32_t blocks, li_ask *ask) {
+    for (int32_t i = 0; i < count; i++) {
+        *turn = *turn + 1 < count ? *turn + 1 : 0;
+        if (ask_next(&ahead[*turn], blocks, ask)) return 1;
+    }
+    return 0;
+}
+
+/// What the tiles of a call ask for: this panel's successor first, then a bit of each of the others.
+enum { LI_NEXT_WEIGHTS, LI_NEXT_ROWS, LI_NEXT_ROOM, LI_ASKED };
+
+/// Rows of a later call that this one quantizes on its way, a panel at a time, evenly spread over its tiles.
+typedef struct li_supply {
+    int64_t tiles, panels, due;
+    int32_t row;
+} li_supply;
+
+static void supply_ahead(const li_supply *supply, const ck_linear_i8_args *a, size_t panel, li_ahead *ahead) {
+    const int64_t tiles = supply->tiles / supply->panels / (LI_ASKED + 1);
+    ahead[LI_NEXT_ROWS] = ahead_of_rows(a->source, supply->row, a->ahead_end, tiles);
+    ahead[LI_NEXT_ROOM] = (li_ahead){0};
+    if (supply->row < a->ahead_end)
+        ahead[LI_NEXT_ROOM] = ahead_of(a->panels + (size_t)(supply->row / LI_ROWS) * panel, 1, panel, 0, tiles);
+}
+
+static void supply_tile(li_supply *supply, const ck_linear_i8_args *a, size_t panel, li_ahead *ahead) {
+    supply->due += supply->panels;
+    while (supply->due >= supply->tiles) {
+        supply->due -= supply->tiles;
+        const int32_t end = a->ahead_end - supply->row < LI_ROWS ? a->ahead_end : supply->row + LI_ROWS;
+        LI_QUANTIZE(a->source, supply->row, end, a->panels, a->scale_x);
+        supply->row = end;
+        supply_ahead(supply, a, panel, ahead);
+    }
 }
 
 static void linear_rows(const ck_linear_i8_args *a, int32_t row_begin, int32_t row_end, int32_t out_begin,
@@ -338,19 +464,42 @@ static void linear_rows(const ck_linear_i8_args *a, int32_t row_begin, int32_t r
     if (fitting < 1) fitting = 1;
     const int32_t shares = (tiles_all + fitting - 1) / fitting;
     const int32_t share = (tiles_all + shares - 1) / shares * LI_OUTS;  // even blocks of outputs
+    const int32_t panels = (row_end - row_begin + LI_ROWS - 1) / LI_ROWS;
+    const int quantizes = a->source != NULL && !a->quantized;
+    li_supply supply = {.row = a->ahead_begin};
+    supply.panels = a->source != NULL ? (a->ahead_end - a->ahead_begin + LI_ROWS - 1) / LI_ROWS : 0;
+    supply.tiles = (int64_t)panels * tiles_all * ((blocks + cut - 1) / cut);
+    li_ahead ahead[LI_ASKED] = {{0}};
+    int32_t turn = 0;
+    if (supply.panels > 0) supply_ahead(&supply, a, panel, ahead);
+    // Otherwise everything is in a cache after the first panel.
+    const int streams = cuts > 1 || shares > 1;
     for (int32_t begin = out_begin; begin < out_end; begin += share) {
         const int32_t end = out_end - begin < share ? out_end : begin + share;
+        const int32_t tiles_share = (end - begin + LI_OUTS - 1) / LI_OUTS;
         for (int32_t block = 0; block < blocks; block += cut) {
             const int32_t count = blocks - block < cut ? blocks - block : cut;
             const int first = block == 0, last = block + count == blocks;
+            const int32_t next_block = last ? 0 : block + count, next_begin = last ? end : begin;
+            ahead[LI_NEXT_WEIGHTS] = (li_ahead){0};
+            if (next_begin < out_end) {
+                const int32_t next_count = blocks - next_block < cut ? blocks - next_block : cut;
+                const int32_t next_end = out_end - next_begin < share ? out_end : next_begin + share;
+                ahead[LI_NEXT_WEIGHTS] = ahead_of(
+                    w->weight + (size_t)(next_begin / 8) * group + (size_t)next_block * 64,
+                    (next_end - next_begin + 7) / 8, (size_t)next_count * 64, group,
+                    (int64_t)panels * tiles_share / (LI_ASKED + 1));
+            }
             for (int32_t r = row_begin; r < row_end; r += LI_ROWS) {
                 const int32_t tall = row_end - r < LI_ROWS ? row_end - r : LI_ROWS;
-                li_ahead ahead = {0};
-                if (a->source != NULL && first && begin == out_begin) {
-                    LI_QUANTIZE(a->source, r, r + tall, a->panels, a->scale_x);
-                    ahead = ahead_of(a->source, r + LI_ROWS, row_end, (end - begin + LI_OUTS - 1) / LI_OUTS);
-                }
                 const int8_t *x = a->panels + (size_t)(r / LI_ROWS) * panel + (size_t)block * LI_STEP;
+                li_ahead next_panel = {0};
+                if (quantizes && first && begin == out_begin) {
+                    LI_QUANTIZE(a->source, r, r + tall, a->panels, a->scale_x);
+                    next_panel = ahead_of_rows(a->source, r + LI_ROWS, row_end, tiles_share);
+                } else if (streams && r + LI_ROWS < row_end) {
+                    next_panel = ahead_of(x + panel, 1, (size_t)count * LI_STEP, 0, (tiles_share + 3) / 4);
+                }
                 for (int32_t o = begin; o < end; o += LI_OUTS) {
                     _Alignas(64) int32_t sums[LI_ROWS * LI_OUTS];
                     const int32_t stop = end - o < LI_OUTS ? end : o + LI_OUTS;
@@ -358,17 +507,23 @@ static void linear_rows(const ck_linear_i8_args *a, int32_t row_begin, int32_t r
                     // The end of a half-filled vector is converted, not stored.
                     if (groups % 2 != 0)
                         for (int32_t i = 0; i < tall; i++) memset(sums + i * LI_OUTS + 8 * groups, 0, 32);
-                    look_ahead(&ahead);
+                    li_ask lines, *ask = NULL;
+                    if (ask_next(&next_panel, count, &lines) ||
+                        (streams && ask_in_turn(ahead, LI_ASKED, &turn, count, &lines)))
+                        ask = &lines;
                     const int8_t *weights = w->weight + (size_t)(o / 8) * group + (size_t)block * 64;
                     const int32_t *moved = LI_PANEL_FLIP != 0 && last ? w->sum + o : NULL;
                     if (LI_OUTS == 8 * LI_GROUPS) {
-                        tiles[tall - 1](x, weights, group, count, moved, groups, sums);
+                        tiles[tall - 1](x, weights, group, count, moved, ask, groups, sums);
                     } else {
-                        for (int32_t g = 0; g < groups; g++)
+                        for (int32_t g = 0; g < groups; g++) {
                             tiles[tall - 1](x, weights + (size_t)g * group, group, count,
-                                            moved != NULL ? moved + 8 * g : NULL, 1, sums + 8 * g);
+                                            moved != NULL ? moved + 8 * g : NULL, ask, 1, sums + 8 * g);
+                            ask = NULL;
+                        }
                     }
                     finish(a, sums, tall, r, o, stop, first, last);
+                    if (supply.panels > 0) supply_tile(&supply, a, panel, ahead);
                 }
             }
         }

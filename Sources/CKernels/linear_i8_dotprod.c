@@ -23,19 +23,27 @@ CK_INLINE void multiply(const int8_t *x, const int8_t *w, const int rows, int32x
     }
 }
 
-/// One group of 8 outputs, two blocks at a time: what counts and moves pointers is shared.
-CK_INLINE void tile(const int8_t *x, const int8_t *w, size_t group, int32_t blocks, const int32_t *weight_sum,
-                    const int rows, const int groups, int32_t *sums) {
-    (void)group, (void)groups, (void)weight_sum;
-    int32x4_t acc[4 * LI_ROWS];
-    CK_UNROLL for (int i = 0; i < 4 * rows; i++) acc[i] = vdupq_n_s32(0);
+CK_INLINE void multiply_all(const int8_t *x, const int8_t *w, int32_t blocks, const int rows, int32x4_t *acc,
+                            li_ask *ask) {
     for (int32_t b = blocks / 2; b > 0; b--) {
+        if (ask != NULL) ask_line(ask);
         multiply(x, w, rows, acc);
         multiply(x + LI_STEP, w + 64, rows, acc);
         w += 128;
         x += 2 * LI_STEP;
     }
-    if (blocks % 2 != 0) multiply(x, w, rows, acc);
+}
+
+/// One group of 8 outputs, two blocks at a time: what counts and moves pointers is shared.
+CK_INLINE void tile(const int8_t *x, const int8_t *w, size_t group, int32_t blocks, const int32_t *weight_sum,
+                    li_ask *ask, const int rows, const int groups, int32_t *sums) {
+    (void)group, (void)groups, (void)weight_sum;
+    int32x4_t acc[4 * LI_ROWS];
+    CK_UNROLL for (int i = 0; i < 4 * rows; i++) acc[i] = vdupq_n_s32(0);
+    if (ask != NULL)
+        multiply_all(x, w, blocks, rows, acc, ask);
+    else
+        multiply_all(x, w, blocks, rows, acc, NULL);
     CK_UNROLL for (int r = 0; r < rows; r++) {
         vst1q_s32(sums + r * LI_OUTS, vpaddq_s32(acc[4 * r], acc[4 * r + 1]));
         vst1q_s32(sums + r * LI_OUTS + 4, vpaddq_s32(acc[4 * r + 2], acc[4 * r + 3]));

@@ -21,21 +21,29 @@ CK_INLINE void multiply(const int8_t *x, const int8_t *w, const int pairs, int32
     }
 }
 
-/// One group of 8 outputs, two blocks at a time: what counts and moves pointers is shared. What stands beside a last row
-/// without a neighbour is multiplied, not used.
-CK_INLINE void tile(const int8_t *x, const int8_t *w, size_t group, int32_t blocks, const int32_t *weight_sum,
-                    const int rows, const int groups, int32_t *sums) {
-    (void)group, (void)groups, (void)weight_sum;
-    const int pairs = (rows + 1) / 2;
-    int32x4_t acc[2 * LI_ROWS];
-    CK_UNROLL for (int i = 0; i < 4 * pairs; i++) acc[i] = vdupq_n_s32(0);
+CK_INLINE void multiply_all(const int8_t *x, const int8_t *w, int32_t blocks, const int pairs, int32x4_t *acc,
+                            li_ask *ask) {
     for (int32_t b = blocks / 2; b > 0; b--) {
+        if (ask != NULL) ask_line(ask);
         multiply(x, w, pairs, acc);
         multiply(x + LI_STEP, w + 64, pairs, acc);
         w += 128;
         x += 2 * LI_STEP;
     }
-    if (blocks % 2 != 0) multiply(x, w, pairs, acc);
+}
+
+/// One group of 8 outputs, two blocks at a time: what counts and moves pointers is shared. What stands beside a last row
+/// without a neighbour is multiplied, not used.
+CK_INLINE void tile(const int8_t *x, const int8_t *w, size_t group, int32_t blocks, const int32_t *weight_sum,
+                    li_ask *ask, const int rows, const int groups, int32_t *sums) {
+    (void)group, (void)groups, (void)weight_sum;
+    const int pairs = (rows + 1) / 2;
+    int32x4_t acc[2 * LI_ROWS];
+    CK_UNROLL for (int i = 0; i < 4 * pairs; i++) acc[i] = vdupq_n_s32(0);
+    if (ask != NULL)
+        multiply_all(x, w, blocks, pairs, acc, ask);
+    else
+        multiply_all(x, w, blocks, pairs, acc, NULL);
     CK_UNROLL for (int p = 0; p < pairs; p++) {
         CK_UNROLL for (int v = 0; v < 2; v++) {
             const int32x4_t a = acc[4 * p + 2 * v], b = acc[4 * p + 2 * v + 1];

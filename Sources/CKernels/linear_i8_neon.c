@@ -11,14 +11,11 @@
 #define LI_QUANTIZE ck_quantize_panels_neon
 #include "linear_i8.inc.h"
 
-/// One group of 8 outputs, 16 inputs a step: two products of 8 bits fit 16 bits together (2 * 128 * 127), then pairs
-/// are added to 32.
-CK_INLINE void tile(const int8_t *x, const int8_t *w, size_t group, int32_t blocks, const int32_t *weight_sum,
-                    const int rows, const int groups, int32_t *sums) {
-    (void)group, (void)groups, (void)weight_sum;
-    int32x4_t acc[8 * LI_ROWS];
-    CK_UNROLL for (int i = 0; i < 8 * rows; i++) acc[i] = vdupq_n_s32(0);
+/// 16 inputs a step: two products of 8 bits fit 16 bits together (2 * 128 * 127), then pairs are added to 32.
+CK_INLINE void multiply_all(const int8_t *x, const int8_t *w, int32_t blocks, const int rows, int32x4_t *acc,
+                            li_ask *ask) {
     for (int32_t b = 0; b < blocks; b += 2) {
+        if (ask != NULL) ask_line(ask);
         int8x16_t x0[LI_ROWS], x1[LI_ROWS];
         CK_UNROLL for (int r = 0; r < rows; r++) {
             x0[r] = vld1q_s8(x + 16 * r);
@@ -39,6 +36,19 @@ CK_INLINE void tile(const int8_t *x, const int8_t *w, size_t group, int32_t bloc
         w += 128;
         x += 2 * LI_STEP;
     }
+}
+
+/// One group of 8 outputs, 16 inputs a step: two products of 8 bits fit 16 bits together (2 * 128 * 127), then pairs
+/// are added to 32.
+CK_INLINE void tile(const int8_t *x, const int8_t *w, size_t group, int32_t blocks, const int32_t *weight_sum,
+                    li_ask *ask, const int rows, const int groups, int32_t *sums) {
+    (void)group, (void)groups, (void)weight_sum;
+    int32x4_t acc[8 * LI_ROWS];
+    CK_UNROLL for (int i = 0; i < 8 * rows; i++) acc[i] = vdupq_n_s32(0);
+    if (ask != NULL)
+        multiply_all(x, w, blocks, rows, acc, ask);
+    else
+        multiply_all(x, w, blocks, rows, acc, NULL);
     CK_UNROLL for (int r = 0; r < rows; r++) {
         CK_UNROLL for (int v = 0; v < 2; v++) {
             const int32x4_t *a = acc + 8 * r + 4 * v;

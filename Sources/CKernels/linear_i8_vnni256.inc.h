@@ -7,24 +7,39 @@
 #define LI_WEIGHT_BYTES (384 * 1024)
 #include "linear_i8.inc.h"
 
-/// One group of 8 outputs, as in linear_i8_avx512vnni.c.
+/// One block of 8 inputs, as in linear_i8_avx512vnni.c.
+CK_INLINE void multiply(const int8_t *x, const int8_t *w, const int rows, __m256i *acc) {
+    const __m256i w0 = _mm256_loadu_si256((const __m256i *)w), w1 = _mm256_loadu_si256((const __m256i *)(w + 32));
+    CK_UNROLL for (int r = 0; r < rows; r++) {
+        int64_t eight;
+        memcpy(&eight, x + 8 * r, 8);
+        const __m256i value = _mm256_set1_epi64x(eight);
+        acc[2 * r] = VNNI256_DOT(acc[2 * r], value, w0);
+        acc[2 * r + 1] = VNNI256_DOT(acc[2 * r + 1], value, w1);
+    }
+}
+
+CK_INLINE void multiply_all(const int8_t *x, const int8_t *w, int32_t blocks, const int rows, __m256i *acc,
+                            li_ask *ask) {
+    for (int32_t b = blocks / 2; b > 0; b--) {
+        if (ask != NULL) ask_line(ask);
+        multiply(x, w, rows, acc);
+        multiply(x + LI_STEP, w + 64, rows, acc);
+        w += 128;
+        x += 2 * LI_STEP;
+    }
+}
+
+/// One group of 8 outputs.
 CK_INLINE void tile(const int8_t *x, const int8_t *w, size_t group, int32_t blocks, const int32_t *weight_sum,
-                    const int rows, const int groups, int32_t *sums) {
+                    li_ask *ask, const int rows, const int groups, int32_t *sums) {
     (void)group, (void)groups;
     __m256i acc[2 * LI_ROWS];
     CK_UNROLL for (int i = 0; i < 2 * rows; i++) acc[i] = _mm256_setzero_si256();
-    for (int32_t b = 0; b < blocks; b++) {
-        const __m256i w0 = _mm256_loadu_si256((const __m256i *)w), w1 = _mm256_loadu_si256((const __m256i *)(w + 32));
-        CK_UNROLL for (int r = 0; r < rows; r++) {
-            int64_t eight;
-            memcpy(&eight, x + 8 * r, 8);
-            const __m256i value = _mm256_set1_epi64x(eight);
-            acc[2 * r] = VNNI256_DOT(acc[2 * r], value, w0);
-            acc[2 * r + 1] = VNNI256_DOT(acc[2 * r + 1], value, w1);
-        }
-        w += 64;
-        x += LI_STEP;
-    }
+    if (ask != NULL)
+        multiply_all(x, w, blocks, rows, acc, ask);
+    else
+        multiply_all(x, w, blocks, rows, acc, NULL);
     __m256i moved = _mm256_setzero_si256();
     if (weight_sum != NULL) moved = _mm256_slli_epi32(_mm256_loadu_si256((const __m256i *)weight_sum), 7);
     CK_UNROLL for (int r = 0; r < rows; r++) {

@@ -183,12 +183,17 @@ public struct Linear: @unchecked Sendable {
                 arguments.y = output.y
                 arguments.stride_y = output.stride
                 let shared = arguments
-                tiles.run(compute) { rows, outputs, isFirst in
+                tiles.run(compute) { call in
                     var arguments = shared
-                    if source != nil, isFirst { arguments.source = quantize }
+                    if source != nil {
+                        arguments.source = quantize
+                        arguments.quantized = call.isQuantized ? 1 : 0
+                        arguments.ahead_begin = Int32(call.ahead.lowerBound)
+                        arguments.ahead_end = Int32(call.ahead.upperBound)
+                    }
                     kernel(
-                        &arguments, Int32(rows.lowerBound), Int32(rows.upperBound), Int32(outputs.lowerBound),
-                        Int32(outputs.upperBound))
+                        &arguments, Int32(call.rows.lowerBound), Int32(call.rows.upperBound),
+                        Int32(call.outputs.lowerBound), Int32(call.outputs.upperBound))
                 }
             }
         }
@@ -202,11 +207,11 @@ public struct Linear: @unchecked Sendable {
         let target = output.adds ? output.temporary.unsafelyUnwrapped : output.y
         let width = Int32(inputs)
         Tiles(rows: rows, inputs: inputs, outputs: outputs, threads: compute.pool.threads, maximumRows: 192)
-            .run(compute) { rows, outputs, _ in
+            .run(compute) { call in
                 kernel(
-                    x + rows.lowerBound * stride, stride, Int32(rows.count), weight, bias, width,
-                    Int32(outputs.lowerBound), Int32(outputs.upperBound), output.activation.kernel,
-                    target + rows.lowerBound * output.stride, output.stride)
+                    x + call.rows.lowerBound * stride, stride, Int32(call.rows.count), weight, bias, width,
+                    Int32(call.outputs.lowerBound), Int32(call.outputs.upperBound), output.activation.kernel,
+                    target + call.rows.lowerBound * output.stride, output.stride)
             }
         if output.adds { compute.addGated(target, gate: output.gate, rows: rows, width: outputs, to: output.y) }
     }

@@ -5,11 +5,17 @@ struct Tiles {
     /// Of a chunk of the pool.
     let rowBlock: Int
     let outputBlock: Int
-    /// Outputs of one call of a kernel: between two calls a cancel is seen.
+    /// Rows and outputs of one call of a kernel: between two calls a cancel is seen.
+    let rowPass: Int
     let step: Int
 
     /// Products of one call: a tenth of a second on a slow board.
     static let callProducts = 1 << 30
+
+    /// Rows longer than a kernel keeps sums for in one go (`LI_LONG`) come from memory slower than the first calls want
+    /// them: a chunk takes them in passes, each of which rounds those of the next.
+    static let longRow = 2304
+    static let longRowPass = 192
 
     /// - Parameter maximumRows: of one chunk, a multiple of 48.
     init(rows: Int, inputs: Int, outputs: Int, threads: Int, maximumRows: Int) {
@@ -29,24 +35,57 @@ struct Tiles {
             rowBlock = min(wholePanels(rows), maximumRows)
             outputBlock = max(64, ((outputs + 4 * threads - 1) / (4 * threads) + 31) & ~31)
         }
-        step = min(max(64, Self.callProducts / (min(rowBlock, max(rows, 1)) * max(inputs, 1)) & ~31), outputBlock)
+        rowPass = inputs > Self.longRow && outputBlock >= outputs ? min(Self.longRowPass, rowBlock) : rowBlock
+        step = min(max(64, Self.callProducts / (min(rowPass, max(rows, 1)) * max(inputs, 1)) & ~31), outputBlock)
     }
 
     /// Whether each row belongs to one chunk.
     var ownsRows: Bool { outputBlock >= outputs }
 
-    /// Calls `body` for each part; `isFirst` is true for the first of a chunk's. Chunks with the same outputs are
-    /// neighbours in order, so that threads share weights while they are in a cache.
-    func run(_ compute: Compute, _ body: (_ rows: Range<Int>, _ outputs: Range<Int>, _ isFirst: Bool) -> Void) {
+    /// What one call of a kernel multiplies.
+    struct Call {
+        var rows: Range<Int>
+        var outputs: Range<Int>
+        /// Whether a call before has these rows' bytes.
+        var isQuantized: Bool
+        /// Rows of a later call of the same chunk to round meanwhile.
+        var ahead: Range<Int>
+    }
+
+    /// Calls `body` for each part. Chunks with the same outputs are neighbours in order, so that threads share weights
+    /// while they are in a cache.
+    func run(_ compute: Compute, _ body: (_ call: Call) -> Void) {
         let rowBlocks = (rows + rowBlock - 1) / rowBlock
         let outputBlocks = (outputs + outputBlock - 1) / outputBlock
         compute.parallel(chunks: rowBlocks * outputBlocks) { chunk in
             let (row, output) = (chunk % rowBlocks * rowBlock, chunk / rowBlocks * outputBlock)
-            let end = min(output + outputBlock, outputs)
-            for start in stride(from: output, to: end, by: step) {
-                if compute.isCancelled { return }
-                body(row..<min(row + rowBlock, rows), start..<min(start + step, end), start == output)
+            runChunk(
+                row..<min(row + rowBlock, rows), output..<min(output + outputBlock, outputs),
+                panel: Int(compute.kernels.panel.rows), isCancelled: { compute.isCancelled }, body)
+        }
+    }
+
+    private func runChunk(
+        _ chunk: Range<Int>, _ outputs: Range<Int>, panel: Int, isCancelled: () -> Bool, _ body: (_ call: Call) -> Void
+    ) {
+        // Nobody rounds the first pass' rows ahead: few of them, if others follow.
+        var pass = chunk.lowerBound..<min(chunk.lowerBound + (chunk.count > rowPass ? rowPass / 2 : rowPass), chunk.upperBound)
+        while !pass.isEmpty {
+            let next = pass.upperBound..<min(pass.upperBound + rowPass, chunk.upperBound)
+            let panels = (next.count + panel - 1) / panel
+            for start in stride(from: outputs.lowerBound, to: outputs.upperBound, by: step) {
+                if isCancelled() { return }
+                let end = min(start + step, outputs.upperBound)
+                func row(at output: Int) -> Int {
+                    min(next.lowerBound + panels * (output - outputs.lowerBound) / outputs.count * panel, next.upperBound)
+                }
+                body(
+                    Call(
+                        rows: pass, outputs: start..<end,
+                        isQuantized: pass.lowerBound > chunk.lowerBound || start > outputs.lowerBound,
+                        ahead: row(at: start)..<row(at: end)))
             }
+            pass = next
         }
     }
 }

@@ -187,13 +187,19 @@ import Testing
                 #expect(tiles.outputBlock >= outputs || tiles.outputBlock % 8 == 0)
                 #expect(tiles.step >= tiles.outputBlock || tiles.step % 8 == 0)
                 var hits = [UInt8](repeating: 0, count: rows * outputs)
-                var firsts = 0
-                tiles.run(compute) { r, o, isFirst in
-                    firsts += isFirst && o.lowerBound == 0 ? r.count : 0
-                    for r in r { for o in o { hits[r * outputs + o] += 1 } }
+                // How often each row is rounded, by calls that own their rows; one is before it is multiplied.
+                var rounded = [UInt8](repeating: 0, count: rows)
+                var inTime = true
+                tiles.run(compute) { call in
+                    if !call.isQuantized { for r in call.rows { rounded[r] += 1 } }
+                    inTime = inTime && call.rows.allSatisfy { rounded[$0] > 0 }
+                    #expect(call.ahead.isEmpty || call.ahead.lowerBound % Int(compute.kernels.panel.rows) == 0)
+                    for r in call.ahead { rounded[r] += 1 }
+                    for r in call.rows { for o in call.outputs { hits[r * outputs + o] += 1 } }
                 }
                 #expect(hits.allSatisfy { $0 == 1 })
-                #expect(firsts == rows)
+                #expect(inTime)
+                #expect(!tiles.ownsRows || rounded.allSatisfy { $0 == 1 })
             }
         }
     }

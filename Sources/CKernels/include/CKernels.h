@@ -104,6 +104,11 @@ typedef struct ck_linear_i8_args {
     // the residual.
     int32_t *partial;
     size_t stride_partial;
+    // Not 0: a call before this one has quantized this one's rows of the source already.
+    int32_t quantized;
+    // Rows of the source that the call quantizes for a later one, a little with each tile, so that their way from memory
+    // costs no time of its own. ahead_begin is a multiple of panel.rows; none if it is ahead_end.
+    int32_t ahead_begin, ahead_end;
 } ck_linear_i8_args;
 
 /// Attention of some query rows of one head against all keys.
