@@ -7,6 +7,7 @@ public final class Arena {
     public let byteCount: Int
     private let base: UnsafeMutableRawPointer
     private var cursor = ArenaPlan()
+    private static let hugePagesFrom = 16 << 20
 
     /// Reserves `byteCount` zeroed bytes (touched pages alone cost memory).
     public init(byteCount: Int) throws(ArenaError) {
@@ -16,6 +17,9 @@ public final class Arena {
             let base = mmap(nil, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0),
             base != MAP_FAILED
         else { throw .outOfMemory(bytes: byteCount, errno: errno) }
+        // Rows of a large model are pages apart, and looking up where each lies takes as long as some kernels do. A kernel
+        // without huge pages ignores it; small arenas would only grow.
+        if byteCount >= Self.hugePagesFrom { madvise(base, length, MADV_HUGEPAGE) }
         self.base = base
         self.byteCount = byteCount
     }

@@ -39,13 +39,20 @@ struct LinearBench: ParsableCommand {
         let watch = Stopwatch(compute: compute)
         for (m, k, n) in shapes {
             let linear = try randomLinear(inputs: k, outputs: n)
-            let x = randomFloats(m * k, stream: 2)
-            var y = [Float](repeating: 0, count: m * n)
-            let scratch = UnsafeMutableRawPointer.allocate(byteCount: linear.scratchBytes(rows: m), alignment: 64)
-            defer { scratch.deallocate() }
+            // Where everything lies in a job: in an arena, by whole cache lines.
+            var plan = ArenaPlan()
+            plan.allocate(Float.self, count: m * k)
+            plan.allocate(Float.self, count: m * n)
+            plan.allocate(UInt8.self, count: linear.scratchBytes(rows: m))
+            let arena = try Arena(byteCount: plan.byteCount)
+            let x = try arena.allocate(Float.self, count: m * k)
+            let y = try arena.allocate(Float.self, count: m * n)
+            let scratch = UnsafeMutableRawPointer(
+                try arena.allocate(UInt8.self, count: linear.scratchBytes(rows: m)))
+            Random.normal(seed: 1, stream: 2, count: m * k, into: x)
             let operations = 2 * Double(m) * Double(k) * Double(n)
             let result = watch.against(peak: { watch.int8Peak() }, operations: operations, repetitions: repetitions) {
-                linear(x, rows: m, into: &y, compute: compute, scratch: scratch)
+                linear(x, rows: m, into: y, compute: compute, scratch: scratch)
             }
             var line = Line("linear")
             line.add("m", m)
