@@ -4,10 +4,17 @@
 //   AI_ROWS      queries of a tile; divides 24
 //   AI_COLUMNS, AI_STEP   the layout of k and v: groups of AI_COLUMNS keys (channels) x AI_STEP successive channels (keys)
 //   AI_UNSIGNED  1: the left factor of a product is unsigned, q + 128 and p; 0: signed, q and p - 128
-// and a function
+//   AI_FUSES_64  where the level brings functions for whole blocks along, in which nothing between a product and what is
+//                done with it goes through memory
+// and functions
 //   products(left, stride, right, steps, columns, start, sums, stride_sums)
 //     sums[r][c] = start[c] (or 0) + left[r] . right[c] for AI_ROWS rows and `columns` columns, a multiple of 16;
 //     a row has steps * AI_STEP bytes, a multiple of 16. right is as packed, in -127...127.
+// and, if AI_FUSES_64, for AI_ROWS queries and a block of 64 keys
+//   score_64(q, dim, p, begin, biased, scale, scores, maxima, ask)      scores [rows][64], and by lane the highest of a row
+//   round_64(weights, x)                       64 weights, rounded to bytes; the result's lanes add up to their sum
+//   add_64(weights, dim, values, value_scale, befores, nows, rescales, sum, ask)   sum = sum * before + weights . values * now
+// where `ask` is memory that is wanted next, a line for each step of a tile, or NULL.
 #include "vector.inc.h"
 
 typedef uint32_t u32x16 __attribute__((vector_size(64)));
@@ -24,6 +31,24 @@ _Static_assert(AI_PASS % AI_GROUP == 0 && 16 % AI_COLUMNS == 0 && AI_GROUP <= 16
 
 static void products(const uint8_t *left, size_t stride, const int8_t *right, int32_t steps, int32_t columns,
                      const int32_t *start, int32_t *sums, size_t stride_sums);
+
+CK_INLINE f32x16 score_of(f32x16 exact, f32x16 key_scale, float scale, const float *key_bias, const int biased) {
+    const f32x16 x = exact * key_scale * scale;
+    return biased ? x + load(key_bias) : x;
+}
+
+CK_INLINE void add_value(float *sum, f32x16 exact, f32x16 value_scale, float before, float now, const int rescales) {
+    const f32x16 more = exact * value_scale * now;
+    store(sum, rescales ? load(sum) * before + more : load(sum) + more);
+}
+
+#ifdef AI_FUSES_64
+static void score_64(const uint8_t *q, int32_t dim, const ck_prepared *p, int32_t begin, int biased, const float *scale,
+                     int32_t *scores, f32x16 *maxima, const int8_t *ask);
+CK_INLINE u32x16 round_64(uint8_t *weights, const f32x16 x[4]);
+static void add_64(const uint8_t *weights, int32_t dim, const int8_t *values, const float *value_scale,
+                   const float *befores, const float *nows, int rescales, float *sum, const int8_t *ask);
+#endif
 
 void AI_NAME(ck_attention_i8_center)(const ck_attention_i8_keys *a) {
     const ck_prepared p = ck_prepared_at(a->prepared, a->keys, a->head_dim);
@@ -229,17 +254,18 @@ AI_TOGETHER(largest_of_rows, f32x16, larger)
 AI_TOGETHER(sum_of_rows, u32x16, plus)
 #undef AI_TOGETHER
 
-/// A block of keys and AI_GROUP queries: sums of products to scores in place, and the highest of each row.
-CK_INLINE f32x16 score(const ck_prepared *p, int32_t begin, const int vectors, const float *scale, int32_t *sums) {
-    f32x16 maxima[16];
+/// A block of keys and AI_GROUP queries: sums of products to scores in place, and by lane the highest of each row.
+CK_INLINE void score(const ck_prepared *p, int32_t begin, const int vectors, const int biased, const float *scale,
+                     int32_t *sums, f32x16 maxima[16]) {
     for (int r = 0; r < AI_GROUP; r++) {
         f32x16 highest = splat(CK_ATTENTION_LOWEST);
         CK_UNROLL for (int t = 0; t < AI_VECTORS; t++) {
             if (t < vectors) {
                 i32x16 exact;
                 memcpy(&exact, sums + 16 * t, sizeof exact);
-                const f32x16 key = load(p->key_scale + begin + 16 * t), bias = load(p->key_bias + begin + 16 * t);
-                const f32x16 x = __builtin_convertvector(exact, f32x16) * key * scale[r] + bias;
+                const int32_t key = begin + 16 * t;
+                const f32x16 x = score_of(__builtin_convertvector(exact, f32x16), load(p->key_scale + key), scale[r],
+                                          p->key_bias + key, biased);
                 memcpy(sums + 16 * t, &x, sizeof x);
                 highest = larger(x, highest);
             }
@@ -247,26 +273,41 @@ CK_INLINE f32x16 score(const ck_prepared *p, int32_t begin, const int vectors, c
         maxima[r] = highest;
         sums += CK_ATTENTION_I8_BLOCK;
     }
-    for (int r = AI_GROUP; r < 16; r++) maxima[r] = splat(CK_ATTENTION_LOWEST);
-    return largest_of_rows(maxima);
+}
+
+#ifdef AI_FUSES_64
+#define AI_FUSES(vectors) ((vectors) == AI_VECTORS)
+#else
+#define AI_FUSES(vectors) 0
+#endif
+
+CK_INLINE f32x16 weight_of(const int32_t *score, float highest) {
+    f32x16 x;
+    memcpy(&x, score, sizeof x);
+    x = larger(x - highest, splat(CK_P_LOWEST)) + CK_P_SHIFT;
+    x = x * x + CK_P_OFFSET;
+    x = x * x;
+    x = x * x;
+    x = x * x;
+    return x * x;
 }
 
 /// Scores to weights, and the sums of these.
 CK_INLINE f32x16 weigh(const int32_t *scores, const float *highest, const int vectors, uint8_t *weights) {
     u32x16 totals[16];
+    const int packed = AI_FUSES(vectors);
     for (int r = 0; r < AI_GROUP; r++) {
         u32x16 total = {0};
+#ifdef AI_FUSES_64
+        if (packed) {
+            f32x16 x[AI_VECTORS];
+            CK_UNROLL for (int t = 0; t < AI_VECTORS; t++) x[t] = weight_of(scores + 16 * t, highest[r]);
+            total = round_64(weights, x);
+        }
+#endif
         CK_UNROLL for (int t = 0; t < AI_VECTORS; t++) {
-            if (t < vectors) {
-                f32x16 x;
-                memcpy(&x, scores + 16 * t, sizeof x);
-                x = larger(x - highest[r], splat(CK_P_LOWEST)) + CK_P_SHIFT;
-                x = x * x + CK_P_OFFSET;
-                x = x * x;
-                x = x * x;
-                x = x * x;
-                x = x * x;
-                const i32x16 rounded = as_int(x + CK_MAGIC);
+            if (t < vectors && !packed) {
+                const i32x16 rounded = as_int(weight_of(scores + 16 * t, highest[r]) + CK_MAGIC);
                 total = total + (u32x16)rounded;
                 i8x16 weight = __builtin_convertvector(rounded, i8x16);
                 if (!AI_UNSIGNED) weight = weight ^ (int8_t)-128;
@@ -279,21 +320,49 @@ CK_INLINE f32x16 weigh(const int32_t *scores, const float *highest, const int ve
     }
     for (int r = AI_GROUP; r < 16; r++) totals[r] = (u32x16){0};
     // The sums wrap modulo 2^32, which taking the bits of CK_MAGIC off again undoes.
-    const u32x16 counted = sum_of_rows(totals) - 16u * (uint32_t)vectors * (uint32_t)CK_MAGIC_BITS;
+    const u32x16 counted = sum_of_rows(totals) - (packed ? 0u : 16u * (uint32_t)vectors * (uint32_t)CK_MAGIC_BITS);
     return __builtin_convertvector((i32x16)counted, f32x16);
 }
 
-/// Takes a block of keys into the state of AI_GROUP queries from `first` on.
+/// Whether any of the first n lanes is not 0.
+CK_INLINE int any_lane(i32x16 v, int n) {
+    int32_t any = 0;
+    for (int i = 0; i < n; i++) any |= v[i];
+    return any != 0;
+}
+
+/// The part of the block behind `begin` that the tile of queries `row`..<row + AI_ROWS asks for, if any.
+CK_INLINE const int8_t *next_block(const int8_t *keys, int32_t begin, int32_t dim, int32_t row, int asks) {
+    if (!asks) return NULL;
+    return keys + (size_t)(begin + CK_ATTENTION_I8_BLOCK) * (size_t)dim +
+           (size_t)(row / AI_ROWS * CK_ATTENTION_I8_BLOCK / (AI_PASS / AI_ROWS)) * (size_t)dim;
+}
+
+/// Takes a block of keys into the state of AI_GROUP queries from `first` on; the groups of a pass together ask for the next
+/// block, if `asks`.
 CK_INLINE void block_group(queries *s, const ck_prepared *p, int32_t dim, int32_t begin, const int32_t padded,
-                           int32_t first) {
+                           const int biased, int32_t first, int asks) {
     _Alignas(64) int32_t sums[AI_GROUP * CK_HEAD_DIM_MAX];
     _Alignas(64) uint8_t weights[AI_GROUP * CK_ATTENTION_I8_BLOCK];
     _Alignas(64) float highest[16], befores[16], nows[16];
     const int32_t block = begin / CK_ATTENTION_I8_BLOCK;
-    for (int r = 0; r < AI_GROUP; r += AI_ROWS)
-        products(s->q + (first + r) * dim, (size_t)dim, p->k + (size_t)begin * (size_t)dim, dim / AI_STEP, padded,
-                 AI_UNSIGNED ? p->key_start + begin : NULL, sums + r * CK_ATTENTION_I8_BLOCK, CK_ATTENTION_I8_BLOCK);
-    const f32x16 high = score(p, begin, padded / 16, s->scale + first, sums);
+    const size_t at = (size_t)begin * (size_t)dim;
+    const uint8_t *q = s->q + first * dim;
+    f32x16 maxima[16];
+    for (int r = AI_GROUP; r < 16; r++) maxima[r] = splat(CK_ATTENTION_LOWEST);
+#ifdef AI_FUSES_64
+    if (AI_FUSES(padded / 16))
+        for (int r = 0; r < AI_GROUP; r += AI_ROWS)
+            score_64(q + r * dim, dim, p, begin, biased, s->scale + first + r, sums + r * CK_ATTENTION_I8_BLOCK, maxima + r,
+                     next_block(p->k, begin, dim, first + r, asks));
+#endif
+    if (!AI_FUSES(padded / 16)) {
+        for (int r = 0; r < AI_GROUP; r += AI_ROWS)
+            products(q + r * dim, (size_t)dim, p->k + at, dim / AI_STEP, padded,
+                     AI_UNSIGNED ? p->key_start + begin : NULL, sums + r * CK_ATTENTION_I8_BLOCK, CK_ATTENTION_I8_BLOCK);
+        score(p, begin, padded / 16, biased, s->scale + first, sums, maxima);
+    }
+    const f32x16 high = largest_of_rows(maxima);
     store(highest, high);
 
     const f32x16 maximum = load(s->maximum + first);
@@ -308,20 +377,32 @@ CK_INLINE void block_group(queries *s, const ck_prepared *p, int32_t dim, int32_
     memcpy(s->maximum + first, &raised, AI_GROUP * sizeof(float));
     memcpy(s->total + first, &total, AI_GROUP * sizeof(float));
 
-    for (int r = 0; r < AI_GROUP; r += AI_ROWS)
-        products(weights + r * CK_ATTENTION_I8_BLOCK, CK_ATTENTION_I8_BLOCK, p->v + (size_t)begin * (size_t)dim,
-                 padded / AI_STEP, dim, AI_UNSIGNED ? NULL : p->value_start + block * dim, sums + r * CK_HEAD_DIM_MAX,
-                 CK_HEAD_DIM_MAX);
     const float *value_scale = p->value_scale + block * dim;
-    for (int r = 0; r < AI_GROUP; r++) {
-        float *sum = s->sum + (first + r) * dim;
+    float *sum = s->sum + first * dim;
+    // Once a query has seen many keys, its maximum stays.
+    const int rescales = any_lane(rises, AI_GROUP);
+#ifdef AI_FUSES_64
+    if (AI_FUSES(padded / 16)) {
+        for (int r = 0; r < AI_GROUP; r += AI_ROWS)
+            add_64(weights + r * CK_ATTENTION_I8_BLOCK, dim, p->v + at, value_scale, befores + r, nows + r, rescales,
+                   sum + r * dim, next_block(p->v, begin, dim, first + r, asks));
+        return;
+    }
+#endif
+    (void)asks;
+    for (int r = 0; r < AI_GROUP; r += AI_ROWS)
+        products(weights + r * CK_ATTENTION_I8_BLOCK, CK_ATTENTION_I8_BLOCK, p->v + at, padded / AI_STEP, dim,
+                 AI_UNSIGNED ? NULL : p->value_start + block * dim, sums + r * CK_HEAD_DIM_MAX, CK_HEAD_DIM_MAX);
+    for (int r = 0; r < AI_GROUP; r++)
         for (int32_t d = 0; d < dim; d += 16) {
             i32x16 exact;
             memcpy(&exact, sums + r * CK_HEAD_DIM_MAX + d, sizeof exact);
-            const f32x16 more = __builtin_convertvector(exact, f32x16) * load(value_scale + d) * nows[r];
-            store(sum + d, load(sum + d) * befores[r] + more);
+            const f32x16 sum_of = __builtin_convertvector(exact, f32x16), scale = load(value_scale + d);
+            if (rescales)
+                add_value(sum + r * dim + d, sum_of, scale, befores[r], nows[r], 1);
+            else
+                add_value(sum + r * dim + d, sum_of, scale, 1.0f, nows[r], 0);
         }
-    }
 }
 
 /// Takes `rows` queries from `start` on into the state of a pass.
@@ -348,15 +429,20 @@ static void begin_pass(queries *s, const ck_attention_i8_args *a, int32_t start,
 
 /// Takes keys begin..<end into the state of a pass.
 static void take_keys(queries *s, const ck_attention_i8_args *a, const ck_prepared *p, int32_t begin, int32_t end,
-                      int32_t tall) {
+                      int32_t tall, int is_first) {
     for (; begin < end; begin += CK_ATTENTION_I8_BLOCK) {
         const int32_t left = a->keys - begin;
         const int32_t padded = left < CK_ATTENTION_I8_BLOCK ? ck_padded_keys(left) : CK_ATTENTION_I8_BLOCK;
+        // Later passes find the keys where the first has brought them.
+        const int asks = is_first && left > 2 * CK_ATTENTION_I8_BLOCK;
         for (int32_t first = 0; first < tall; first += AI_GROUP) {
-            if (padded == CK_ATTENTION_I8_BLOCK)
-                block_group(s, p, a->head_dim, begin, CK_ATTENTION_I8_BLOCK, first);
+            // Padding is kept out by its bias.
+            if (left >= CK_ATTENTION_I8_BLOCK && a->unbiased)
+                block_group(s, p, a->head_dim, begin, CK_ATTENTION_I8_BLOCK, 0, first, asks);
+            else if (padded == CK_ATTENTION_I8_BLOCK)
+                block_group(s, p, a->head_dim, begin, CK_ATTENTION_I8_BLOCK, 1, first, asks);
             else
-                block_group(s, p, a->head_dim, begin, padded, first);
+                block_group(s, p, a->head_dim, begin, padded, 1, first, 0);
         }
     }
 }
@@ -385,7 +471,7 @@ void AI_NAME(ck_attention_i8)(const ck_attention_i8_args *a) {
                 const int32_t rows = count - row < AI_PASS ? count - row : AI_PASS;
                 const int32_t tall = (rows + AI_GROUP - 1) / AI_GROUP * AI_GROUP;
                 if (begin == 0) begin_pass(s, a, start + row, rows, tall);
-                take_keys(s, a, &p, begin, end, tall);
+                take_keys(s, a, &p, begin, end, tall, row == 0);
                 if (end == a->keys) end_pass(s, a, &p, start + row, rows);
             }
             begin = end;

@@ -80,7 +80,7 @@ extension Compute {
                 q: q + first * strideQ + head * headDim, out: out + first * strideOut + head * headDim,
                 prepared: keys.prepared(head: head), queries: Int32(min(block, queries - first)),
                 keys: Int32(keys.count), head_dim: Int32(headDim), stride_q: Int32(strideQ),
-                stride_out: Int32(strideOut), scale: scale)
+                stride_out: Int32(strideOut), scale: scale, unbiased: keys.isBiased ? 0 : 1)
             kernel(&arguments)
         }
     }

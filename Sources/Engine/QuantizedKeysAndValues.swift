@@ -12,6 +12,7 @@ public struct QuantizedKeysAndValues: @unchecked Sendable {
     public let heads: Int
     public let headDim: Int
     let level: KernelLevel
+    let isBiased: Bool
     private let base: UnsafeMutableRawPointer
 
     /// Bytes of scratch for `count` keys and values, a multiple of 64.
@@ -26,6 +27,7 @@ public struct QuantizedKeysAndValues: @unchecked Sendable {
         precondition(Compute.supportsAttention(headDim: headDim), "attention with a head dimension of \(headDim)")
         precondition(keys.count > 0, "attention over no keys")
         (count, self.heads, self.headDim, level, base) = (keys.count, heads, headDim, compute.level, scratch)
+        isBiased = keys.bias != nil
         let stride = ck_attention_i8_bytes(Int32(keys.count), Int32(headDim))
         func head(_ head: Int) -> ck_attention_i8_keys {
             ck_attention_i8_keys(

@@ -62,6 +62,7 @@ static head make_head(rng *r, int32_t queries, int32_t keys, int32_t head_dim, b
     h.keys.v = v;
     h.keys.key_bias = kind == NO_BIAS ? NULL : h.bias;
     h.args.q = q;
+    h.args.unbiased = kind == NO_BIAS && queries % 2 == 0;
     return h;
 }
 
@@ -219,6 +220,8 @@ void test_attention_i8(test *t) {
             compared(t, &r, 1 + keys % 15, keys, 16 * (1 + keys % 5), (bias_kind)(keys % 3), PLAIN, 3.0f, 0, at_end);
         for (int32_t dim = 16; dim <= 256; dim += 16)
             compared(t, &r, 1 + dim % 7, 140, dim, SOME_BIAS, (contents)(dim / 16 % CONTENTS), 10.0f, 0, at_end);
+        for (int32_t dim = 16; dim <= 256; dim += 16)  // whole blocks, and one that padding fills
+            compared(t, &r, 26, 184, dim, NO_BIAS, PLAIN, 10.0f, 0, at_end);
         for (int32_t queries = 1; queries <= 100; queries += 1 + queries / 9)
             compared(t, &r, queries, 130, 48, NO_BIAS, PLAIN, 30.0f, 0, at_end);
         for (int32_t portion = 1; portion <= 61; portion += 4)
@@ -231,6 +234,7 @@ void test_attention_i8(test *t) {
         compared(t, &r, 6, 128, 256, NO_BIAS, SATURATED, 1000.0f, 0, at_end);
         compared(t, &r, 0, 20, 64, NO_BIAS, PLAIN, 1.0f, 0, at_end);
         // More keys than L2 holds, more queries than share them.
+        compared(t, &r, 8, 6200, 128, NO_BIAS, PLAIN, 8.0f, 0, at_end);
         compared(t, &r, 101, 1601, 128, SOME_BIAS, PLAIN, 8.0f, 0, at_end);
         compared(t, &r, 25, 500, 256, MASKED, PLAIN, 8.0f, 0, at_end);
     }

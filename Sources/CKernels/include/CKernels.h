@@ -145,6 +145,7 @@ typedef struct ck_attention_i8_args {
     int32_t queries, keys, head_dim;
     int32_t stride_q, stride_out;  // in floats
     float scale;            // of the scores, 1/sqrt(head_dim)
+    int32_t unbiased;       // not 0: the keys were prepared without a key_bias, and none is added
 } ck_attention_i8_args;
 
 /// Bytes of the prepared keys and values of one head, the same on every level; a multiple of 64.
