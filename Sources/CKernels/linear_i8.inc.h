@@ -5,12 +5,15 @@
 //   LI_WEIGHT_BYTES what stays in L2 while the row panels pass
 //   LI_QUANTIZE     the name of the level's quantize_panels
 //   LI_PUTS_PAIRS   where the level brings put_pair along
+//   LI_FUSES        where the level brings whole_tile along
 // Afterwards the functions are wanted
 //   put_pair(to, v0, v1)                    if LI_PUTS_PAIRS: 64 values each of two neighbouring rows, rounded
 //   tile(x, w, group, blocks, weight_sum, ask, rows, groups, sums)  the sums of `blocks` blocks (an even number) of 8
 //                                           inputs, [rows][LI_OUTS]; weight_sum is [8 groups] where it is to be corrected
 //                                           for moved x, or NULL; what `ask`, which may be NULL, wants is prefetched on
 //                                           the way
+//   whole_tile(a, x, w, group, blocks, weight_sum, ask, row, o, how)   if LI_FUSES: a tile of all rows and groups whose sums
+//                                           are finished, by finish_value, without going through memory
 #include "vector.inc.h"
 
 enum {
@@ -305,8 +308,20 @@ typedef struct li_finish {
     ck_activation activation;
 } li_finish;
 
-/// Outputs c..<c + n of `rows` rows, n <= 16: exact sums to float32. Whatever `how` says is known to the compiler, and
-/// nothing is loaded again for each row.
+/// An exact sum to float32. Whatever `how` says is known to the compiler.
+CK_INLINE f32x16 finish_value(i32x16 sum, f32x16 scale, f32x16 bias, const float *residual, const float *gate, int32_t n,
+                              const li_finish how) {
+    f32x16 v = __builtin_convertvector(sum, f32x16) * scale;
+    if (how.bias) v = v + bias;
+    v = activation16(v, how.activation);
+    if (how.residual) {
+        if (how.gate) v = v * load_first(gate, n);
+        v = load_first(residual, n) + v;
+    }
+    return v;
+}
+
+/// Outputs c..<c + n of `rows` rows, n <= 16; nothing is loaded again for each row.
 CK_INLINE void finish_vector(const ck_linear_i8_args *a, const int32_t *sums, int32_t rows, int32_t row, int32_t c,
                              int32_t n, const int first, const int last, const li_finish how) {
     const ck_matrix_i8 *w = a->w;
@@ -329,13 +344,9 @@ CK_INLINE void finish_vector(const ck_linear_i8_args *a, const int32_t *sums, in
             store_first(part + (size_t)r * stride_partial, as_float(sum), n);
             continue;
         }
-        f32x16 v = __builtin_convertvector(sum, f32x16) * (scale_x[r] * scale);
-        if (how.bias) v = v + bias;
-        v = activation16(v, how.activation);
-        if (how.residual) {
-            if (how.gate) v = v * load_first(row_vector(a->gate, row + r) + c, n);
-            v = load_first(residual + (size_t)r * stride_residual, n) + v;
-        }
+        const float *gate = how.gate ? row_vector(a->gate, row + r) + c : NULL;
+        const f32x16 v = finish_value(sum, scale_x[r] * scale, bias,
+                                      how.residual ? residual + (size_t)r * stride_residual : NULL, gate, n, how);
         store_first(y + (size_t)r * stride_y, v, n);
     }
 }
@@ -347,20 +358,35 @@ CK_INLINE void finish_all(const ck_linear_i8_args *a, const int32_t *sums, int32
     if (c < end) finish_vector(a, sums + (c - o), rows, row, c, end - c, first, last, how);
 }
 
+/// What transformers ask for is compiled as such; the rest decides as it goes.
+enum { LI_BIAS, LI_BIAS_GELU, LI_BIAS_GATED, LI_OTHER };
+
+static int kind_of_finish(const ck_linear_i8_args *a) {
+    if (a->w->bias == NULL) return LI_OTHER;
+    if (a->residual == NULL && a->activation == CK_ACTIVATION_NONE) return LI_BIAS;
+    if (a->residual == NULL && a->activation == CK_ACTIVATION_GELU_TANH) return LI_BIAS_GELU;
+    if (a->residual != NULL && a->gate.base != NULL && a->activation == CK_ACTIVATION_NONE) return LI_BIAS_GATED;
+    return LI_OTHER;
+}
+
+CK_INLINE li_finish finish_of(const ck_linear_i8_args *a, const int kind) {
+    switch (kind) {
+    case LI_BIAS: return (li_finish){1, 0, 0, CK_ACTIVATION_NONE};
+    case LI_BIAS_GELU: return (li_finish){1, 0, 0, CK_ACTIVATION_GELU_TANH};
+    case LI_BIAS_GATED: return (li_finish){1, 1, 1, CK_ACTIVATION_NONE};
+    default: return (li_finish){a->w->bias != NULL, a->residual != NULL, a->gate.base != NULL, a->activation};
+    }
+}
+
 /// The last part of a sum.
 CK_INLINE void finish_last(const ck_linear_i8_args *a, const int32_t *sums, int32_t rows, int32_t row, int32_t o,
                            int32_t end, const int first) {
-    const int bias = a->w->bias != NULL, residual = a->residual != NULL, gate = a->gate.base != NULL;
-    const ck_activation activation = a->activation;
-    // What transformers ask for; the rest decides as it goes.
-    if (bias && !residual && activation == CK_ACTIVATION_NONE)
-        finish_all(a, sums, rows, row, o, end, first, 1, (li_finish){1, 0, 0, CK_ACTIVATION_NONE});
-    else if (bias && !residual && activation == CK_ACTIVATION_GELU_TANH)
-        finish_all(a, sums, rows, row, o, end, first, 1, (li_finish){1, 0, 0, CK_ACTIVATION_GELU_TANH});
-    else if (bias && residual && gate && activation == CK_ACTIVATION_NONE)
-        finish_all(a, sums, rows, row, o, end, first, 1, (li_finish){1, 1, 1, CK_ACTIVATION_NONE});
-    else
-        finish_all(a, sums, rows, row, o, end, first, 1, (li_finish){bias, residual, gate, activation});
+    switch (kind_of_finish(a)) {
+    case LI_BIAS: finish_all(a, sums, rows, row, o, end, first, 1, finish_of(a, LI_BIAS)); break;
+    case LI_BIAS_GELU: finish_all(a, sums, rows, row, o, end, first, 1, finish_of(a, LI_BIAS_GELU)); break;
+    case LI_BIAS_GATED: finish_all(a, sums, rows, row, o, end, first, 1, finish_of(a, LI_BIAS_GATED)); break;
+    default: finish_all(a, sums, rows, row, o, end, first, 1, finish_of(a, LI_OTHER));
+    }
 }
 
 static void finish(const ck_linear_i8_args *a, const int32_t *sums, int32_t rows, int32_t row, int32_t o, int32_t end,
@@ -378,6 +404,22 @@ static void finish(const ck_linear_i8_args *a, const int32_t *sums, int32_t rows
 
 typedef void li_tile(const int8_t *x, const int8_t *w, size_t group, int32_t blocks, const int32_t *weight_sum,
                      li_ask *ask, int32_t groups, int32_t *sums);
+
+#ifdef LI_FUSES
+CK_INLINE void whole_tile(const ck_linear_i8_args *a, const int8_t *x, const int8_t *w, size_t group, int32_t blocks,
+                          const int32_t *weight_sum, li_ask *ask, int32_t row, int32_t o, const li_finish how);
+
+#define LI_WHOLE(name, kind) \
+    static void name(const ck_linear_i8_args *a, const int8_t *x, const int8_t *w, size_t group, int32_t blocks, \
+                     const int32_t *weight_sum, li_ask *ask, int32_t row, int32_t o) { \
+        whole_tile(a, x, w, group, blocks, weight_sum, ask, row, o, finish_of(a, kind)); \
+    }
+LI_WHOLE(whole_bias, LI_BIAS)
+LI_WHOLE(whole_bias_gelu, LI_BIAS_GELU)
+LI_WHOLE(whole_bias_gated, LI_BIAS_GATED)
+LI_WHOLE(whole_other, LI_OTHER)
+#undef LI_WHOLE
+#endif
 
 /// Lines that are still to be asked for, `rows` pieces of memory `stride` bytes apart, a bit of them with each tile.
 typedef struct li_ahead {
@@ -472,6 +514,12 @@ static void linear_rows(const ck_linear_i8_args *a, int32_t row_begin, int32_t r
     li_ahead ahead[LI_ASKED] = {{0}};
     int32_t turn = 0;
     if (supply.panels > 0) supply_ahead(&supply, a, panel, ahead);
+#ifdef LI_FUSES
+    static void (*const wholes[])(const ck_linear_i8_args *, const int8_t *, const int8_t *, size_t, int32_t, const int32_t *,
+                                  li_ask *, int32_t, int32_t) = {whole_bias, whole_bias_gelu, whole_bias_gated, whole_other};
+    void (*const whole)(const ck_linear_i8_args *, const int8_t *, const int8_t *, size_t, int32_t, const int32_t *, li_ask *,
+                        int32_t, int32_t) = wholes[kind_of_finish(a)];
+#endif
     // Otherwise everything is in a cache after the first panel.
     const int streams = cuts > 1 || shares > 1;
     for (int32_t begin = out_begin; begin < out_end; begin += share) {
@@ -501,18 +549,25 @@ static void linear_rows(const ck_linear_i8_args *a, int32_t row_begin, int32_t r
                     next_panel = ahead_of(x + panel, 1, (size_t)count * LI_STEP, 0, (tiles_share + 3) / 4);
                 }
                 for (int32_t o = begin; o < end; o += LI_OUTS) {
-                    _Alignas(64) int32_t sums[LI_ROWS * LI_OUTS];
                     const int32_t stop = end - o < LI_OUTS ? end : o + LI_OUTS;
                     const int32_t groups = (stop - o + 7) / 8;
-                    // The end of a half-filled vector is converted, not stored.
-                    if (groups % 2 != 0)
-                        for (int32_t i = 0; i < tall; i++) memset(sums + i * LI_OUTS + 8 * groups, 0, 32);
                     li_ask lines, *ask = NULL;
                     if (ask_next(&next_panel, count, &lines) ||
                         (streams && ask_in_turn(ahead, LI_ASKED, &turn, count, &lines)))
                         ask = &lines;
                     const int8_t *weights = w->weight + (size_t)(o / 8) * group + (size_t)block * 64;
                     const int32_t *moved = LI_PANEL_FLIP != 0 && last ? w->sum + o : NULL;
+#ifdef LI_FUSES
+                    if (first && last && tall == LI_ROWS && stop - o == LI_OUTS) {
+                        whole(a, x, weights, group, count, moved, ask, r, o);
+                        if (supply.panels > 0) supply_tile(&supply, a, panel, ahead);
+                        continue;
+                    }
+#endif
+                    _Alignas(64) int32_t sums[LI_ROWS * LI_OUTS];
+                    // The end of a half-filled vector is converted, not stored.
+                    if (groups % 2 != 0)
+                        for (int32_t i = 0; i < tall; i++) memset(sums + i * LI_OUTS + 8 * groups, 0, 32);
                     if (LI_OUTS == 8 * LI_GROUPS) {
                         tiles[tall - 1](x, weights, group, count, moved, ask, groups, sums);
                     } else {

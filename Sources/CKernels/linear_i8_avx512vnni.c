@@ -10,6 +10,7 @@ CK_TARGET_BEGIN(CK_AVX512)
 #define LI_WEIGHT_BYTES (384 * 1024)
 #define LI_QUANTIZE ck_quantize_panels_avx512vnni
 #define LI_PUTS_PAIRS
+#define LI_FUSES
 #include "linear_i8.inc.h"
 
 CK_INLINE __m512i rounded(const f32x16 v[4]) {
@@ -63,9 +64,8 @@ CK_INLINE void multiply_all(const int8_t *x, const int8_t *w, size_t group, int3
 
 /// Σ (x + 128) · w - 128 Σ w: vpdpbusd multiplies unsigned by signed, so a panel holds x moved by 128 (its sign bit
 /// flipped). Sums wrap modulo 2^32, which the correction, where the sums start, undoes.
-CK_INLINE void tile(const int8_t *x, const int8_t *w, size_t group, int32_t blocks, const int32_t *weight_sum,
-                    li_ask *ask, const int rows, const int groups, int32_t *sums) {
-    __m512i acc[LI_ROWS * LI_GROUPS];
+CK_INLINE void sum_products(const int8_t *x, const int8_t *w, size_t group, int32_t blocks, const int32_t *weight_sum,
+                            li_ask *ask, const int rows, const int groups, __m512i *acc) {
     CK_UNROLL for (int v = 0; v < groups; v++) {
         __m512i start = _mm512_setzero_si512();
         if (weight_sum != NULL) {
@@ -78,7 +78,19 @@ CK_INLINE void tile(const int8_t *x, const int8_t *w, size_t group, int32_t bloc
         multiply_all(x, w, group, blocks, rows, groups, acc, ask);
     else
         multiply_all(x, w, group, blocks, rows, groups, acc, NULL);
-    // A vector holds two halves of each sum side by side.
+}
+
+/// A vector holds two halves of each sum side by side: those of two vectors, added up.
+CK_INLINE __m512i add_halves(__m512i a, __m512i b) {
+    const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+    const __m512i odd = _mm512_setr_epi32(1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
+    return _mm512_add_epi32(_mm512_permutex2var_epi32(a, even, b), _mm512_permutex2var_epi32(a, odd, b));
+}
+
+CK_INLINE void tile(const int8_t *x, const int8_t *w, size_t group, int32_t blocks, const int32_t *weight_sum,
+                    li_ask *ask, const int rows, const int groups, int32_t *sums) {
+    __m512i acc[LI_ROWS * LI_GROUPS];
+    sum_products(x, w, group, blocks, weight_sum, ask, rows, groups, acc);
     if (groups == 1) {
         CK_UNROLL for (int r = 0; r < rows; r++) {
             const __m256i even = _mm512_cvtepi64_epi32(acc[r]);
@@ -87,13 +99,27 @@ CK_INLINE void tile(const int8_t *x, const int8_t *w, size_t group, int32_t bloc
         }
         return;
     }
-    const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
-    const __m512i odd = _mm512_setr_epi32(1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
     CK_UNROLL for (int r = 0; r < rows; r++) {
-        CK_UNROLL for (int v = 0; v + 1 < groups; v += 2) {
-            const __m512i a = acc[r * groups + v], b = acc[r * groups + v + 1];
-            _mm512_storeu_si512(sums + r * LI_OUTS + 8 * v, _mm512_add_epi32(_mm512_permutex2var_epi32(a, even, b),
-                                                                             _mm512_permutex2var_epi32(a, odd, b)));
+        CK_UNROLL for (int v = 0; v + 1 < groups; v += 2)
+            _mm512_storeu_si512(sums + r * LI_OUTS + 8 * v, add_halves(acc[r * groups + v], acc[r * groups + v + 1]));
+    }
+}
+
+CK_INLINE void whole_tile(const ck_linear_i8_args *a, const int8_t *x, const int8_t *w, size_t group, int32_t blocks,
+                          const int32_t *weight_sum, li_ask *ask, int32_t row, int32_t o, const li_finish how) {
+    __m512i acc[LI_ROWS * LI_GROUPS];
+    sum_products(x, w, group, blocks, weight_sum, ask, LI_ROWS, LI_GROUPS, acc);
+    const float *residual = how.residual ? a->residual + (size_t)row * a->stride_residual + o : NULL;
+    float *y = a->y + (size_t)row * a->stride_y + o;
+    CK_UNROLL for (int v = 0; v < LI_GROUPS; v += 2) {
+        const f32x16 scale = load(a->w->scale + o + 8 * v);
+        const f32x16 bias = how.bias ? load(a->w->bias + o + 8 * v) : splat(0.0f);
+        CK_UNROLL for (int r = 0; r < LI_ROWS; r++) {
+            const i32x16 sum = (i32x16)add_halves(acc[r * LI_GROUPS + v], acc[r * LI_GROUPS + v + 1]);
+            const float *gate = how.gate ? row_vector(a->gate, row + r) + o + 8 * v : NULL;
+            store(y + (size_t)r * a->stride_y + 8 * v,
+                  finish_value(sum, a->scale_x[row + r] * scale, bias,
+                               how.residual ? residual + (size_t)r * a->stride_residual + 8 * v : NULL, gate, 16, how));
         }
     }
 }
