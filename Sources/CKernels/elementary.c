@@ -84,26 +84,32 @@ float ck_erf(float x) {
 }
 
 // Of the logistic function: see vector.inc.h.
-static float one_plus_exp(float x) {
-    float c = x > CK_EXP_MIN ? x : CK_EXP_MIN;
-    c = c < CK_EXP_INFINITE ? c : CK_EXP_INFINITE;
-    float t = c * CK_LOG2E + CK_MAGIC;
-    float nf = t - CK_MAGIC;
-    const float p = exp_near_zero(c, nf);
-    uint32_t bits = (uint32_t)((int32_t)nf + 127) << 23;
-    float scale;
-    memcpy(&scale, &bits, sizeof scale);
-    return 1.0f + p * scale;
+static float one_plus_exp2(float t) {
+    t = t > CK_EXP2_MIN ? t : CK_EXP2_MIN;
+    t = t < CK_EXP2_MAX ? t : CK_EXP2_MAX;
+    const float shifted = t + CK_MAGIC, f = t - (shifted - CK_MAGIC);
+    float p = CK_EXP2_5;
+    p = p * f + CK_EXP2_4;
+    p = p * f + CK_EXP2_3;
+    p = p * f + CK_EXP2_2;
+    p = p * f + CK_EXP2_1;
+    p = p * f + 1.0f;
+    uint32_t bits, power;
+    memcpy(&bits, &p, sizeof bits);
+    memcpy(&power, &shifted, sizeof power);
+    bits += power << 23;
+    memcpy(&p, &bits, sizeof p);
+    return 1.0f + p;
 }
 
 float ck_activation_of(float x, ck_activation activation) {
     switch (activation) {
     case CK_ACTIVATION_GELU_TANH:
-        return x / one_plus_exp((x + (x * x * x) * CK_GELU_CUBE) * CK_GELU_SCALE);
+        return x / one_plus_exp2(x * (x * x * CK_GELU_CUBIC + CK_GELU_LINEAR));
     case CK_ACTIVATION_GELU_ERF:
         return 0.5f * x * (1.0f + ck_erf(x * CK_SQRT_HALF));
     case CK_ACTIVATION_SILU:
-        return x / one_plus_exp(-x);
+        return x / one_plus_exp2(x * -CK_LOG2E);
     case CK_ACTIVATION_RELU:
         return x > 0.0f ? x : 0.0f;
     case CK_ACTIVATION_NONE:

@@ -53,7 +53,6 @@ enum {
 #define CK_FLOAT_MAX 3.40282347e+38f
 #define CK_EXP_MIN -87.33654f        // below: 0 (the result would be subnormal)
 #define CK_EXP_MAX 88.72283f         // above: infinity
-#define CK_EXP_INFINITE 88.8f        // the scale of the result is 2^128
 #define CK_LOG2E 1.44269504f
 #define CK_LN2_HIGH 0.693359375f     // 10 bits: n * CK_LN2_HIGH is exact
 #define CK_LN2_LOW -2.12194440e-4f
@@ -84,8 +83,15 @@ enum {
 #define CK_ERFC_4 0.0218053665f
 #define CK_ERFC_5 -0.00293961936f
 #define CK_ERFC_6 0.000185575249f
-#define CK_GELU_SCALE -1.59576912f   // -2 sqrt(2 / pi): 0.5 x (1 + tanh(u)) = x / (1 + exp(-2u))
-#define CK_GELU_CUBE 0.044715f
+#define CK_EXP2_1 0.693147004f       // 2^f = 1 + f (c1 + c2 f + ...), |f| <= 1/2
+#define CK_EXP2_2 0.240222424f
+#define CK_EXP2_3 0.0555073358f
+#define CK_EXP2_4 0.00967151299f
+#define CK_EXP2_5 0.00132647273f
+#define CK_EXP2_MIN -126.0f
+#define CK_EXP2_MAX 128.0f           // 2^128 is infinity
+#define CK_GELU_LINEAR -2.30220819f  // 0.5 x (1 + tanh(u)) = x / (1 + 2^t), t = -2u / ln 2 = x (linear + cubic x²)
+#define CK_GELU_CUBIC -0.102943242f
 #define CK_SQRT_HALF 0.707106781f
 #define CK_HADAMARD_SCALE 0.0883883461f  // 1 / sqrt(128)
 #define CK_ROW_ZERO 7.52316385e-37f  // 2^-120: a row whose largest magnitude is below is quantized as zeros

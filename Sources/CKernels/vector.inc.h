@@ -141,14 +141,20 @@ CK_INLINE f32x16 exp16(f32x16 x) {
     return choose(x != x, x, p);
 }
 
-/// 1 + exp(x), without exp16's care for the ends: beyond them 1 and infinity. 1 for a NaN.
-CK_INLINE f32x16 one_plus_exp16(f32x16 x) {
-    f32x16 c = larger(x, splat(CK_EXP_MIN));
-    c = smaller(c, splat(CK_EXP_INFINITE));
-    const f32x16 t = c * CK_LOG2E + CK_MAGIC;
-    const f32x16 nf = t - CK_MAGIC;
-    const f32x16 p = exp_near_zero16(c, nf);
-    return 1.0f + p * as_float((as_int(t) - (CK_MAGIC_BITS - 127)) << 23);
+/// 1 + 2^t: 1 + 2^-126 below -126 and for a NaN, infinity from 128 on. What the logistic function divides by, with as few
+/// operations as a float's precision allows: powers of two take no part of the argument off.
+CK_INLINE f32x16 one_plus_exp2_16(f32x16 t) {
+    t = larger(t, splat(CK_EXP2_MIN));
+    t = smaller(t, splat(CK_EXP2_MAX));
+    const f32x16 shifted = t + CK_MAGIC, f = t - (shifted - CK_MAGIC);
+    f32x16 p = splat(CK_EXP2_5);
+    p = p * f + CK_EXP2_4;
+    p = p * f + CK_EXP2_3;
+    p = p * f + CK_EXP2_2;
+    p = p * f + CK_EXP2_1;
+    p = p * f + 1.0f;
+    // The bits of CK_MAGIC leave at the top.
+    return 1.0f + as_float(as_int(p) + (as_int(shifted) << 23));
 }
 
 CK_INLINE f32x16 tanh16(f32x16 x) {
@@ -188,11 +194,11 @@ CK_INLINE f32x16 erf16(f32x16 x) {
 CK_INLINE f32x16 activation16(f32x16 x, ck_activation activation) {
     switch (activation) {
     case CK_ACTIVATION_GELU_TANH:
-        return x / one_plus_exp16((x + (x * x * x) * CK_GELU_CUBE) * CK_GELU_SCALE);
+        return x / one_plus_exp2_16(x * (x * x * CK_GELU_CUBIC + CK_GELU_LINEAR));
     case CK_ACTIVATION_GELU_ERF:
         return 0.5f * x * (1.0f + erf16(x * CK_SQRT_HALF));
     case CK_ACTIVATION_SILU:
-        return x / one_plus_exp16(-x);
+        return x / one_plus_exp2_16(x * -CK_LOG2E);
     case CK_ACTIVATION_RELU:
         return choose(x > 0.0f, x, splat(0.0f));
     case CK_ACTIVATION_NONE:
