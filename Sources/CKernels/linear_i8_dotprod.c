@@ -23,18 +23,9 @@ CK_INLINE void multiply(const int8_t *x, const int8_t *w, const int rows, int32x
     }
 }
 
-CK_INLINE void multiply_all(const int8_t *x, const int8_t *w, int32_t blocks, const int rows, int32x4_t *acc,
-                            li_ask *ask) {
-    for (int32_t b = blocks / 2; b > 0; b--) {
-        if (ask != NULL) ask_line(ask);
-        multiply(x, w, rows, acc);
-        multiply(x + LI_STEP, w + 64, rows, acc);
-        w += 128;
-        x += 2 * LI_STEP;
-    }
-}
+LI_MULTIPLY_ALL(int32x4_t)
 
-/// One group of 8 outputs, two blocks at a time: what counts and moves pointers is shared.
+/// One group of 8 outputs.
 CK_INLINE void tile(const int8_t *x, const int8_t *w, size_t group, int32_t blocks, const int32_t *weight_sum,
                     li_ask *ask, const int rows, const int groups, int32_t *sums) {
     (void)group, (void)groups, (void)weight_sum;

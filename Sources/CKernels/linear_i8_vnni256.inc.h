@@ -19,16 +19,7 @@ CK_INLINE void multiply(const int8_t *x, const int8_t *w, const int rows, __m256
     }
 }
 
-CK_INLINE void multiply_all(const int8_t *x, const int8_t *w, int32_t blocks, const int rows, __m256i *acc,
-                            li_ask *ask) {
-    for (int32_t b = blocks / 2; b > 0; b--) {
-        if (ask != NULL) ask_line(ask);
-        multiply(x, w, rows, acc);
-        multiply(x + LI_STEP, w + 64, rows, acc);
-        w += 128;
-        x += 2 * LI_STEP;
-    }
-}
+LI_MULTIPLY_ALL(__m256i)
 
 /// One group of 8 outputs.
 CK_INLINE void tile(const int8_t *x, const int8_t *w, size_t group, int32_t blocks, const int32_t *weight_sum,

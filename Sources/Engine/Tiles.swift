@@ -69,7 +69,8 @@ struct Tiles {
         _ chunk: Range<Int>, _ outputs: Range<Int>, panel: Int, isCancelled: () -> Bool, _ body: (_ call: Call) -> Void
     ) {
         // Nobody rounds the first pass' rows ahead: few of them, if others follow.
-        var pass = chunk.lowerBound..<min(chunk.lowerBound + (chunk.count > rowPass ? rowPass / 2 : rowPass), chunk.upperBound)
+        let first = chunk.count > rowPass ? rowPass / 2 : rowPass
+        var pass = chunk.lowerBound..<min(chunk.lowerBound + first, chunk.upperBound)
         while !pass.isEmpty {
             let next = pass.upperBound..<min(pass.upperBound + rowPass, chunk.upperBound)
             let panels = (next.count + panel - 1) / panel
@@ -77,7 +78,8 @@ struct Tiles {
                 if isCancelled() { return }
                 let end = min(start + step, outputs.upperBound)
                 func row(at output: Int) -> Int {
-                    min(next.lowerBound + panels * (output - outputs.lowerBound) / outputs.count * panel, next.upperBound)
+                    let done = panels * (output - outputs.lowerBound) / outputs.count
+                    return min(next.lowerBound + done * panel, next.upperBound)
                 }
                 body(
                     Call(
