@@ -2,14 +2,17 @@
 // CK_TARGET_BEGIN after defining
 //   AI_NAME(f)   the level's name appended to f
 //   AI_ROWS      queries of a tile; divides 24
+//   AI_TILES     tiles whose softmax is computed together, 2 unless told otherwise
 //   AI_COLUMNS, AI_STEP   the layout of k and v: groups of AI_COLUMNS keys (channels) x AI_STEP successive channels (keys)
 //   AI_UNSIGNED  1: the left factor of a product is unsigned, q + 128 and p; 0: signed, q and p - 128
+//   AI_PANELS    (or not) a tile's left factor is [step][row][AI_STEP], AI_STEP being 8, instead of [row][step][AI_STEP]
 //   AI_FUSES_64  where the level brings functions for whole blocks along, in which nothing between a product and what is
 //                done with it goes through memory
 // and functions
 //   products(left, stride, right, steps, columns, start, sums, stride_sums)
 //     sums[r][c] = start[c] (or 0) + left[r] . right[c] for AI_ROWS rows and `columns` columns, a multiple of 16;
-//     a row has steps * AI_STEP bytes, a multiple of 16. right is as packed, in -127...127.
+//     a row has steps * AI_STEP bytes, a multiple of 16, and lies `stride` after the one before it, if not in a panel.
+//     right is as packed, in -127...127.
 // and, if AI_FUSES_64, for AI_ROWS queries and a block of 64 keys
 //   score_64(q, dim, p, begin, biased, scale, scores, maxima, ask)      scores [rows][64], and by lane the highest of a row
 //   round_64(weights, x)                       64 weights, rounded to bytes; the result's lanes add up to their sum
@@ -19,18 +22,38 @@
 
 typedef uint32_t u32x16 __attribute__((vector_size(64)));
 
+#ifndef AI_TILES
+#define AI_TILES 2
+#endif
+
 enum {
     AI_PASS = 24,  // queries that go over a block of keys while it, and their sums, are in the L1 cache
     AI_PASSES = 4,  // passes that go over near keys while these are in the L2 cache
     AI_NEAR_BYTES = 192 << 10,
-    AI_GROUP = 2 * AI_ROWS,  // queries whose softmax is computed together
+    AI_GROUP = AI_TILES * AI_ROWS,  // queries whose softmax is computed together
     AI_TILE_BYTES = AI_COLUMNS * AI_STEP,
     AI_VECTORS = CK_ATTENTION_I8_BLOCK / 16,
 };
 _Static_assert(AI_PASS % AI_GROUP == 0 && 16 % AI_COLUMNS == 0 && AI_GROUP <= 16, "tiles fill what holds them");
+#if defined(AI_PANELS)
+_Static_assert(AI_STEP == 8 && AI_TILES == 1, "16 bytes are two steps; a group's rows are neighbours");
+#define AI_NEXT_ROW(stride) AI_STEP
+#else
+#define AI_NEXT_ROW(stride) (stride)
+#endif
 
 static void products(const uint8_t *left, size_t stride, const int8_t *right, int32_t steps, int32_t columns,
                      const int32_t *start, int32_t *sums, size_t stride_sums);
+
+/// Puts bytes at..<at + 16 of a row of a left factor where its tile has them.
+CK_INLINE void put_left(uint8_t *row, int32_t at, i8x16 bytes) {
+#if defined(AI_PANELS)
+    memcpy(row + at * AI_ROWS, &bytes, AI_STEP);
+    memcpy(row + (at + AI_STEP) * AI_ROWS, (const int8_t *)&bytes + AI_STEP, AI_STEP);
+#else
+    *(i8x16_unaligned *)(row + at) = bytes;
+#endif
+}
 
 CK_INLINE f32x16 score_of(f32x16 exact, f32x16 key_scale, float scale, const float *key_bias, const int biased) {
     const f32x16 x = exact * key_scale * scale;
@@ -311,12 +334,12 @@ CK_INLINE f32x16 weigh(const int32_t *scores, const float *highest, const int ve
                 total = total + (u32x16)rounded;
                 i8x16 weight = __builtin_convertvector(rounded, i8x16);
                 if (!AI_UNSIGNED) weight = weight ^ (int8_t)-128;
-                *(i8x16_unaligned *)(weights + 16 * t) = weight;
+                put_left(weights, 16 * t, weight);
             }
         }
         totals[r] = total;
         scores += CK_ATTENTION_I8_BLOCK;
-        weights += CK_ATTENTION_I8_BLOCK;
+        weights += AI_NEXT_ROW(CK_ATTENTION_I8_BLOCK);
     }
     for (int r = AI_GROUP; r < 16; r++) totals[r] = (u32x16){0};
     // The sums wrap modulo 2^32, which taking the bits of CK_MAGIC off again undoes.
@@ -409,16 +432,24 @@ CK_INLINE void block_group(queries *s, const ck_prepared *p, int32_t dim, int32_
 static void begin_pass(queries *s, const ck_attention_i8_args *a, int32_t start, int32_t rows, int32_t tall) {
     const int32_t dim = a->head_dim;
     for (int32_t r = 0; r < tall; r++) {
-        uint8_t *q = s->q + (size_t)(r * dim);
+#if defined(AI_PANELS)
+        int8_t q[CK_HEAD_DIM_MAX];
+#else
+        int8_t *q = (int8_t *)s->q + r * dim;
+#endif
         s->scale[r] = 0.0f;
         if (r < rows) {
             const float *x = a->q + (size_t)(start + r) * (size_t)a->stride_q;
-            s->scale[r] = quantize_row(x, NULL, dim, (int8_t *)q) * (a->scale * CK_P_UNIT);
+            s->scale[r] = quantize_row(x, NULL, dim, q) * (a->scale * CK_P_UNIT);
         } else {
             memset(q, 0, (size_t)dim);
         }
         if (AI_UNSIGNED)
-            for (int32_t d = 0; d < dim; d++) q[d] ^= 0x80;
+            for (int32_t d = 0; d < dim; d++) q[d] ^= -128;
+#if defined(AI_PANELS)
+        uint8_t *row = s->q + r / AI_ROWS * AI_ROWS * dim + r % AI_ROWS * AI_NEXT_ROW(dim);
+        for (int32_t d = 0; d < dim; d += 16) put_left(row, d, *(const i8x16_unaligned *)(q + d));
+#endif
     }
     for (int32_t r = 0; r < tall + 16; r++) {
         s->maximum[r] = CK_ATTENTION_LOWEST;

@@ -4,55 +4,54 @@
 
 CK_TARGET_BEGIN(CK_I8MM)
 #define AI_NAME(f) f##_i8mm
-#define AI_ROWS 4
-#define AI_COLUMNS 2
+#define AI_ROWS 12
+#define AI_TILES 1
+#define AI_COLUMNS 8
 #define AI_STEP 8
 #define AI_UNSIGNED 0
+#define AI_PANELS
 #include "attention_i8.inc.h"
 
-enum { PAIRS = 8 };  // of columns
+enum { PAIRS = AI_ROWS / 2, COLUMN_PAIRS = AI_COLUMNS / 2 };
 
-/// 16 columns; smmla multiplies two rows by two columns, 8 bytes of each.
-static void products(const uint8_t *left, size_t stride, const int8_t *right, int32_t steps, int32_t columns,
+/// One step: a smmla multiplies two rows, side by side in a panel, by two columns, 8 bytes of each.
+CK_INLINE void multiply(const int8_t *rows, const int8_t *columns, int32x4_t *acc) {
+    int8x16_t column[COLUMN_PAIRS];
+    CK_UNROLL for (int v = 0; v < COLUMN_PAIRS; v++) column[v] = vld1q_s8(columns + 16 * v);
+    CK_UNROLL for (int p = 0; p < PAIRS; p++) {
+        const int8x16_t row = vld1q_s8(rows + 16 * p);
+        CK_UNROLL for (int v = 0; v < COLUMN_PAIRS; v++)
+            acc[p * COLUMN_PAIRS + v] = vmmlaq_s32(acc[p * COLUMN_PAIRS + v], row, column[v]);
+    }
+}
+
+/// As in the linear, two steps at a time. Where the number of steps is known clang takes the loop apart, and spills.
+static __attribute__((noinline)) void products(const uint8_t *left, size_t stride, const int8_t *right, int32_t steps, int32_t columns,
                      const int32_t *start, int32_t *sums, size_t stride_sums) {
-    const size_t group = (size_t)steps * 16;
-    for (int32_t c = 0; c < columns; c += 2 * PAIRS) {
-        const int8_t *from = right + (size_t)(c / 2) * group;
+    (void)stride;
+    for (int32_t c = 0; c < columns; c += AI_COLUMNS) {
         const int8_t *rows = (const int8_t *)left;
-        int32x4_t acc[AI_ROWS / 2 * PAIRS];
-        CK_UNROLL for (int v = 0; v < PAIRS; v++) {
+        int32x4_t acc[PAIRS * COLUMN_PAIRS];
+        CK_UNROLL for (int v = 0; v < COLUMN_PAIRS; v++) {
             const int32x2_t first = start != NULL ? vld1_s32(start + c + 2 * v) : vdup_n_s32(0);
-            CK_UNROLL for (int r = 0; r < AI_ROWS / 2; r++) acc[r * PAIRS + v] = vcombine_s32(first, first);
+            CK_UNROLL for (int p = 0; p < PAIRS; p++) acc[p * COLUMN_PAIRS + v] = vcombine_s32(first, first);
         }
-        for (int32_t s = 0; s < steps; s += 2) {
-            int8x16_t low[AI_ROWS / 2], high[AI_ROWS / 2];
-            CK_UNROLL for (int r = 0; r < AI_ROWS / 2; r++) {
-                const int64x2_t a = vreinterpretq_s64_s8(vld1q_s8(rows + (size_t)(2 * r) * stride));
-                const int64x2_t b = vreinterpretq_s64_s8(vld1q_s8(rows + (size_t)(2 * r + 1) * stride));
-                low[r] = vreinterpretq_s8_s64(vzip1q_s64(a, b));
-                high[r] = vreinterpretq_s8_s64(vzip2q_s64(a, b));
-            }
-            CK_UNROLL for (int v = 0; v < PAIRS; v++) {
-                const int8x16_t column = vld1q_s8(from + (size_t)v * group);
-                CK_UNROLL for (int r = 0; r < AI_ROWS / 2; r++)
-                    acc[r * PAIRS + v] = vmmlaq_s32(acc[r * PAIRS + v], low[r], column);
-            }
-            CK_UNROLL for (int v = 0; v < PAIRS; v++) {
-                const int8x16_t column = vld1q_s8(from + (size_t)v * group + 16);
-                CK_UNROLL for (int r = 0; r < AI_ROWS / 2; r++)
-                    acc[r * PAIRS + v] = vmmlaq_s32(acc[r * PAIRS + v], high[r], column);
-            }
-            rows += 16;
-            from += 32;
+        for (size_t s = (size_t)steps / 2; s > 0; s--) {
+            multiply(rows, right, acc);
+            multiply(rows + AI_ROWS * AI_STEP, right + AI_TILE_BYTES, acc);
+            rows += 2 * AI_ROWS * AI_STEP;
+            right += 2 * AI_TILE_BYTES;
         }
-        CK_UNROLL for (int r = 0; r < AI_ROWS / 2; r++) {
-            CK_UNROLL for (int v = 0; v < PAIRS; v += 2) {
-                const int64x2_t a = vreinterpretq_s64_s32(acc[r * PAIRS + v]);
-                const int64x2_t b = vreinterpretq_s64_s32(acc[r * PAIRS + v + 1]);
-                int32_t *to = sums + (size_t)(2 * r) * stride_sums + c + 2 * v;
-                vst1q_s32(to, vreinterpretq_s32_s64(vzip1q_s64(a, b)));
-                vst1q_s32(to + stride_sums, vreinterpretq_s32_s64(vzip2q_s64(a, b)));
-            }
+        int32_t *to = sums + c;
+        CK_UNROLL for (int p = 0; p < PAIRS; p++) {
+            int64x2_t pair[COLUMN_PAIRS];
+            CK_UNROLL for (int v = 0; v < COLUMN_PAIRS; v++) pair[v] = vreinterpretq_s64_s32(acc[p * COLUMN_PAIRS + v]);
+            vst1q_s32(to, vreinterpretq_s32_s64(vzip1q_s64(pair[0], pair[1])));
+            vst1q_s32(to + 4, vreinterpretq_s32_s64(vzip1q_s64(pair[2], pair[3])));
+            to += stride_sums;
+            vst1q_s32(to, vreinterpretq_s32_s64(vzip2q_s64(pair[0], pair[1])));
+            vst1q_s32(to + 4, vreinterpretq_s32_s64(vzip2q_s64(pair[2], pair[3])));
+            to += stride_sums;
         }
     }
 }
