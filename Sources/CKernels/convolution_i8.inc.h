@@ -7,8 +7,8 @@
 //   CI_GROUPS          groups of a full tile: 2 or 4
 //   CI_BYTES           of a block in the window
 //   CI_MOVED(zero)     what the product takes off a byte: corrected with the weights' sum
-//   CI_PAIRS           (or not) a block holds the 8 bytes of a pixel, then those of the pixel beside it: put writes the
-//                      first half
+//   CI_ACROSS          (or not) the window is [line][block][column], so that a tile's pixels lie side by side. Where outputs
+//                      skip columns, those come first that the first tap sees.
 // and the functions
 //   put(to, from, zero)         one block of 8 bytes into the window
 //   tiles(t, pixels, groups, sums)  sums [pixels][CI_OUTS] of a tile
@@ -25,72 +25,92 @@ enum {
 /// What a tile's product reads: lines of a window, and one group of outputs.
 typedef struct ci_tile {
     const uint8_t *line[3];  // the first pixel's leftmost column
+#if defined(CI_ACROSS)
+    size_t tap[3];           // bytes from the leftmost column to each of a line's
+    size_t block;            // bytes from a block to the next
+    int32_t taps;
+#else
     size_t step;             // bytes from a pixel to the next
+#endif
     const int8_t *weight;
     size_t group;            // bytes from a group of outputs to the next
     int32_t lines;
-    int32_t blocks;          // of a line: neighbouring columns lie side by side
+    int32_t blocks;          // of a tap if CI_ACROSS, else of a line: neighbouring columns lie side by side
 } ci_tile;
 
 static void tiles(const ci_tile *t, int32_t pixels, int32_t groups, int32_t *sums);
 CK_INLINE void put(uint8_t *to, const uint8_t *from, int32_t zero);
 
-CK_INLINE void put_channels(uint8_t *to, const uint8_t *from, int32_t channels, int32_t zero) {
+/// Blocks of a pixel, `block` bytes from one to the next.
+CK_INLINE void put_channels(uint8_t *to, size_t block, const uint8_t *from, int32_t channels, int32_t zero) {
     uint8_t last[8];
     int32_t c = 0;
-    for (; c + 8 <= channels; c += 8) put(to + (size_t)c * (CI_BYTES / 8), from + c, zero);
+    for (; c + 8 <= channels; c += 8) put(to + (size_t)(c / 8) * block, from + c, zero);
     for (; c < (channels + 15) / 16 * 16; c += 8) {
         // What stands beyond the channels meets weights of 0.
         memset(last, zero, sizeof last);
         for (int32_t i = c; i < channels; i++) last[i - c] = from[i];
-        put(to + (size_t)c * (CI_BYTES / 8), last, zero);
+        put(to + (size_t)(c / 8) * block, last, zero);
     }
 }
 
-static void put_outside(uint8_t *to, int32_t blocks, int32_t zero) {
+CK_INLINE void put_outside(uint8_t *to, size_t block, int32_t blocks, int32_t zero) {
     uint8_t nothing[8];
     memset(nothing, zero, sizeof nothing);
-    for (int32_t b = 0; b < blocks; b++) put(to + (size_t)b * CI_BYTES, nothing, zero);
+    for (int32_t b = 0; b < blocks; b++) put(to + (size_t)b * block, nothing, zero);
+}
+
+/// Bytes from the begin of a line of `columns` to one of them; ci_block: from a block to the next.
+CK_INLINE size_t ci_column(int32_t i, int32_t columns, int32_t stride, int32_t blocks) {
+#if defined(CI_ACROSS)
+    (void)blocks;
+    const int32_t place = stride == 1 ? i : i % 2 * ((columns + 1) / 2) + i / 2;
+    return (size_t)place * CI_BYTES;
+#else
+    (void)columns, (void)stride;
+    return (size_t)(i * blocks) * CI_BYTES;
+#endif
+}
+
+CK_INLINE size_t ci_block(int32_t columns) {
+#if defined(CI_ACROSS)
+    return (size_t)columns * CI_BYTES;
+#else
+    (void)columns;
+    return CI_BYTES;
+#endif
 }
 
 /// Columns `left`..<`left + columns` of line `y`, both of the enlarged image and perhaps outside of it.
 static void put_line(uint8_t *to, const ck_convolution_i8_args *a, int32_t blocks, int32_t y, int32_t left,
                      int32_t columns) {
     const int32_t zero = a->quantization_in.zero;
-    const size_t column = (size_t)blocks * CI_BYTES;
+    const size_t block = ci_block(columns);
     if (y < 0 || y >= a->height) {
-        put_outside(to, blocks * columns, zero);
+        put_outside(to, CI_BYTES, blocks * columns, zero);
         return;
     }
     int32_t begin = left < 0 ? -left : 0, end = a->width - left < columns ? a->width - left : columns;
-    if (begin > 0) put_outside(to, blocks * begin, zero);
-    if (end < columns) put_outside(to + column * (size_t)end, blocks * (columns - end), zero);
+    for (int32_t i = 0; i < begin; i++) put_outside(to + ci_column(i, columns, a->stride, blocks), block, blocks, zero);
+    for (int32_t i = end; i < columns; i++) put_outside(to + ci_column(i, columns, a->stride, blocks), block, blocks, zero);
     const size_t line = (size_t)(y / a->enlarge) * (size_t)(a->width / a->enlarge), stride = (size_t)a->stride_in;
     const uint8_t *input = a->input + line * stride;
+#if !defined(CI_ACROSS)
     if (a->input2 == NULL && a->enlarge == 1 && a->stride_in == a->in && a->in % 16 == 0) {
-        put_channels(to + column * (size_t)begin, input + (size_t)(left + begin) * stride, (end - begin) * a->in, zero);
+        put_channels(to + ci_column(begin, columns, a->stride, blocks), block, input + (size_t)(left + begin) * stride,
+                     (end - begin) * a->in, zero);
         return;
     }
-    const size_t beside = (size_t)((a->in + 15) / 16 * 2) * CI_BYTES;
+#endif
+    const size_t beside = (size_t)((a->in + 15) / 16 * 2) * block;
     for (int32_t i = begin; i < end; i++) {
         const size_t x = (size_t)((left + i) / a->enlarge);
-        put_channels(to + column * (size_t)i, input + x * stride, a->in, zero);
+        uint8_t *column = to + ci_column(i, columns, a->stride, blocks);
+        put_channels(column, block, input + x * stride, a->in, zero);
         if (a->input2 != NULL)
-            put_channels(to + column * (size_t)i + beside, a->input2 + (line + x) * (size_t)a->in2, a->in2, zero);
+            put_channels(column + beside, block, a->input2 + (line + x) * (size_t)a->in2, a->in2, zero);
     }
 }
-
-#if defined(CI_PAIRS)
-/// The second halves; behind the last pixel, where no output looks, the pixel itself.
-static void put_pairs(uint8_t *line, int32_t blocks, int32_t columns, int32_t stride) {
-    const size_t column = (size_t)blocks * CI_BYTES;
-    for (int32_t i = 0; i < columns; i++) {
-        uint8_t *to = line + column * (size_t)i;
-        const uint8_t *from = i + stride < columns ? to + column * (size_t)stride : to;
-        for (int32_t b = 0; b < blocks; b++) memcpy(to + (size_t)b * CI_BYTES + 8, from + (size_t)b * CI_BYTES, 8);
-    }
-}
-#endif
 
 /// The exact sums of outputs `o`..<`end` (within CI_OUTS) at `pixels` neighbours from element `at` of the image.
 CK_INLINE void ci_finish(const int32_t *sums, const ck_convolution_i8_args *a, int32_t pixels, int32_t o, int32_t end,
@@ -150,18 +170,12 @@ typedef struct ci_window {
 static void ci_strip(const ck_convolution_i8_args *a, ci_window *window, int32_t blocks, int32_t oy, int32_t ox,
                      int32_t pixels, int32_t begin, int32_t end) {
     const int32_t pad = a->kernel / 2, out_width = (a->width + a->stride - 1) / a->stride;
-    const size_t column = (size_t)blocks * CI_BYTES;
+    const int32_t columns = (pixels - 1) * a->stride + a->kernel;
     const uint8_t *line[3] = {NULL, NULL, NULL};
     for (int32_t ky = 0; ky < a->kernel; ky++) {
         const int32_t y = oy * a->stride + ky - pad, slot = (y + a->kernel) % a->kernel;
         uint8_t *bytes = window->bytes + (size_t)slot * window->line;
-        if (window->held[slot] != y) {
-            const int32_t columns = (pixels - 1) * a->stride + a->kernel;
-            put_line(bytes, a, blocks, y, ox * a->stride - pad, columns);
-#if defined(CI_PAIRS)
-            put_pairs(bytes, blocks, columns, a->stride);
-#endif
-        }
+        if (window->held[slot] != y) put_line(bytes, a, blocks, y, ox * a->stride - pad, columns);
         window->held[slot] = y;
         line[ky] = bytes;
     }
@@ -174,12 +188,18 @@ static void ci_strip(const ck_convolution_i8_args *a, ci_window *window, int32_t
         for (int32_t i = 0, p = 0; i < count; i++) {
             const int32_t n = pixels / count + (i < pixels % count);
             _Alignas(64) int32_t sums[12 * CI_OUTS];
-            ci_tile t = {.step = column * (size_t)a->stride,
-                         .weight = a->weight + (size_t)(o / 8) * group,
-                         .group = group,
-                         .lines = a->kernel,
-                         .blocks = a->kernel * blocks};
-            for (int32_t ky = 0; ky < a->kernel; ky++) t.line[ky] = line[ky] + (size_t)p * t.step;
+            ci_tile t = {.weight = a->weight + (size_t)(o / 8) * group, .group = group, .lines = a->kernel};
+            for (int32_t ky = 0; ky < a->kernel; ky++)
+                t.line[ky] = line[ky] + ci_column(p * a->stride, columns, a->stride, blocks);
+#if defined(CI_ACROSS)
+            for (int32_t kx = 0; kx < a->kernel; kx++) t.tap[kx] = ci_column(kx, columns, a->stride, blocks);
+            t.block = ci_block(columns);
+            t.taps = a->kernel;
+            t.blocks = blocks;
+#else
+            t.step = ci_column(a->stride, columns, a->stride, blocks);
+            t.blocks = a->kernel * blocks;
+#endif
             tiles(&t, n, groups, sums);
             ci_finish_any(sums, a, n, o, o + 8 * groups, row + (size_t)p * (size_t)a->out);
             p += n;
@@ -193,7 +213,7 @@ CK_INLINE void ci_run(const ck_convolution_i8_args *a, int32_t row_begin, int32_
     const int32_t blocks = (a->in + 15) / 16 * 2 + (in2 + 15) / 16 * 2;
     const int32_t out_width = (a->width + a->stride - 1) / a->stride, out_padded = (a->out + 15) / 16 * 16;
     const size_t column = (size_t)blocks * CI_BYTES, weights = (size_t)(a->kernel * a->kernel * blocks) * 8;
-    _Alignas(64) uint8_t bytes[CI_WINDOW_BYTES];
+    _Alignas(64) uint8_t bytes[CI_WINDOW_BYTES + 16];  // a pair of pixels reaches past the last one
     int32_t strip = CI_STRIP;
     while (strip > 1 && (size_t)a->kernel * (size_t)((strip - 1) * a->stride + a->kernel) * column > CI_STRIP_BYTES)
         strip--;

@@ -5,9 +5,9 @@
 CK_TARGET_BEGIN(CK_I8MM)
 #define CI_PIXELS(groups) 12
 #define CI_GROUPS 2
-#define CI_BYTES 16
+#define CI_BYTES 8
 #define CI_MOVED(zero) 0
-#define CI_PAIRS
+#define CI_ACROSS
 #include "convolution_i8.inc.h"
 
 CK_INLINE void put(uint8_t *to, const uint8_t *from, int32_t zero) {
@@ -15,21 +15,29 @@ CK_INLINE void put(uint8_t *to, const uint8_t *from, int32_t zero) {
     vst1_u8(to, vld1_u8(from));
 }
 
-/// One group of 8 outputs: a usmmla multiplies two neighbouring pixels by two outputs, 8 inputs deep.
+/// One block of 8 inputs: a usmmla multiplies two neighbouring pixels by two outputs, 8 inputs deep.
+CK_INLINE void multiply(const uint8_t *x, const int8_t *w, const int pairs, int32x4_t *acc) {
+    int8x16_t weights[4];
+    CK_UNROLL for (int v = 0; v < 4; v++) weights[v] = vld1q_s8(w + 16 * v);
+    CK_UNROLL for (int p = 0; p < pairs; p++) {
+        const uint8x16_t value = vld1q_u8(x + 2 * CI_BYTES * p);
+        CK_UNROLL for (int v = 0; v < 4; v++) acc[4 * p + v] = vusmmlaq_s32(acc[4 * p + v], value, weights[v]);
+    }
+}
+
+/// One group of 8 outputs, two blocks at a time.
 CK_INLINE void tile(const ci_tile *t, const int8_t *w, const int pairs, int32_t *sums) {
     int32x4_t acc[24];
     CK_UNROLL for (int i = 0; i < 4 * pairs; i++) acc[i] = vdupq_n_s32(0);
     for (int32_t ky = 0; ky < t->lines; ky++) {
-        const uint8_t *x = t->line[ky];
-        for (int32_t b = 0; b < t->blocks; b++) {
-            int8x16_t weights[4];
-            CK_UNROLL for (int v = 0; v < 4; v++) weights[v] = vld1q_s8(w + 16 * v);
-            CK_UNROLL for (int p = 0; p < pairs; p++) {
-                const uint8x16_t value = vld1q_u8(x + 2 * (size_t)p * t->step);
-                CK_UNROLL for (int v = 0; v < 4; v++) acc[4 * p + v] = vusmmlaq_s32(acc[4 * p + v], value, weights[v]);
+        for (int32_t kx = 0; kx < t->taps; kx++) {
+            const uint8_t *x = t->line[ky] + t->tap[kx];
+            for (size_t b = (size_t)t->blocks / 2; b > 0; b--) {
+                multiply(x, w, pairs, acc);
+                multiply(x + t->block, w + 64, pairs, acc);
+                w += 128;
+                x += 2 * t->block;
             }
-            w += 64;
-            x += 16;
         }
     }
     CK_UNROLL for (int p = 0; p < pairs; p++) {
