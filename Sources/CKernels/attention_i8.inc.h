@@ -5,7 +5,7 @@
 //   AI_TILES     tiles whose softmax is computed together, 2 unless told otherwise
 //   AI_COLUMNS, AI_STEP   the layout of k and v: groups of AI_COLUMNS keys (channels) x AI_STEP successive channels (keys)
 //   AI_UNSIGNED  1: the left factor of a product is unsigned, q + 128 and p; 0: signed, q and p - 128
-//   AI_PANELS    (or not) a tile's left factor is [step][row][AI_STEP], AI_STEP being 8, instead of [row][step][AI_STEP]
+//   AI_PANELS    (or not) a tile's left factor is [step][row][AI_STEP] instead of [row][step][AI_STEP]; AI_STEP is 8
 //   AI_FUSES_64  where the level brings functions for whole blocks along, in which nothing between a product and what is
 //                done with it goes through memory
 // and functions
@@ -354,6 +354,18 @@ CK_INLINE int any_lane(i32x16 v, int n) {
     return any != 0;
 }
 
+/// Takes the sums of products of AI_GROUP rows into those of a pass.
+CK_INLINE void add_rows(float *sum, const int32_t *sums, const float *value_scale, int32_t dim, const float *befores,
+                        const float *nows, const int rescales) {
+    for (int r = 0; r < AI_GROUP; r++)
+        for (int32_t d = 0; d < dim; d += 16) {
+            i32x16 exact;
+            memcpy(&exact, sums + r * CK_HEAD_DIM_MAX + d, sizeof exact);
+            add_value(sum + r * dim + d, __builtin_convertvector(exact, f32x16), load(value_scale + d), befores[r], nows[r],
+                      rescales);
+        }
+}
+
 /// The part of the block behind `begin` that the tile of queries `row`..<row + AI_ROWS asks for, if any.
 CK_INLINE const int8_t *next_block(const int8_t *keys, int32_t begin, int32_t dim, int32_t row, int asks) {
     if (!asks) return NULL;
@@ -416,16 +428,10 @@ CK_INLINE void block_group(queries *s, const ck_prepared *p, int32_t dim, int32_
     for (int r = 0; r < AI_GROUP; r += AI_ROWS)
         products(weights + r * CK_ATTENTION_I8_BLOCK, CK_ATTENTION_I8_BLOCK, p->v + at, padded / AI_STEP, dim,
                  AI_UNSIGNED ? NULL : p->value_start + block * dim, sums + r * CK_HEAD_DIM_MAX, CK_HEAD_DIM_MAX);
-    for (int r = 0; r < AI_GROUP; r++)
-        for (int32_t d = 0; d < dim; d += 16) {
-            i32x16 exact;
-            memcpy(&exact, sums + r * CK_HEAD_DIM_MAX + d, sizeof exact);
-            const f32x16 sum_of = __builtin_convertvector(exact, f32x16), scale = load(value_scale + d);
-            if (rescales)
-                add_value(sum + r * dim + d, sum_of, scale, befores[r], nows[r], 1);
-            else
-                add_value(sum + r * dim + d, sum_of, scale, 1.0f, nows[r], 0);
-        }
+    if (rescales)
+        add_rows(sum, sums, value_scale, dim, befores, nows, 1);
+    else
+        add_rows(sum, sums, value_scale, dim, befores, nows, 0);
 }
 
 /// Takes `rows` queries from `start` on into the state of a pass.

@@ -25,8 +25,9 @@ CK_INLINE void multiply(const int8_t *rows, const int8_t *columns, int32x4_t *ac
     }
 }
 
-/// As in the linear, two steps at a time. Where the number of steps is known clang takes the loop apart, and spills.
-static __attribute__((noinline)) void products(const uint8_t *left, size_t stride, const int8_t *right, int32_t steps, int32_t columns,
+/// As in the linear, two steps at a time. Inlined with a known number of steps clang takes the loop apart, and spills.
+__attribute__((noinline))
+static void products(const uint8_t *left, size_t stride, const int8_t *right, int32_t steps, int32_t columns,
                      const int32_t *start, int32_t *sums, size_t stride_sums) {
     (void)stride;
     for (int32_t c = 0; c < columns; c += AI_COLUMNS) {

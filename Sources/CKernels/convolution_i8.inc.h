@@ -7,8 +7,8 @@
 //   CI_GROUPS          groups of a full tile: 2 or 4
 //   CI_BYTES           of a block in the window
 //   CI_MOVED(zero)     what the product takes off a byte: corrected with the weights' sum
-//   CI_ACROSS          (or not) the window is [line][block][column], so that a tile's pixels lie side by side. Where outputs
-//                      skip columns, those come first that the first tap sees.
+//   CI_ACROSS          (or not) the window is [line][block][column], so that a tile's pixels lie side by side. Where
+//                      outputs skip columns, those come first that the first tap sees.
 // and the functions
 //   put(to, from, zero)         one block of 8 bytes into the window
 //   tiles(t, pixels, groups, sums)  sums [pixels][CI_OUTS] of a tile
@@ -92,7 +92,8 @@ static void put_line(uint8_t *to, const ck_convolution_i8_args *a, int32_t block
     }
     int32_t begin = left < 0 ? -left : 0, end = a->width - left < columns ? a->width - left : columns;
     for (int32_t i = 0; i < begin; i++) put_outside(to + ci_column(i, columns, a->stride, blocks), block, blocks, zero);
-    for (int32_t i = end; i < columns; i++) put_outside(to + ci_column(i, columns, a->stride, blocks), block, blocks, zero);
+    for (int32_t i = end; i < columns; i++)
+        put_outside(to + ci_column(i, columns, a->stride, blocks), block, blocks, zero);
     const size_t line = (size_t)(y / a->enlarge) * (size_t)(a->width / a->enlarge), stride = (size_t)a->stride_in;
     const uint8_t *input = a->input + line * stride;
 #if !defined(CI_ACROSS)
