@@ -7,7 +7,7 @@ BUILD := .build/$(CONFIGURATION)
 # The programs carry the Swift runtime: they run where no toolchain is.
 SWIFT_BUILD := swift build -c $(CONFIGURATION) --static-swift-stdlib
 
-.PHONY: help deps build demo test quick-test lint format install parity clean test-deps evaluate coherence bench-peers cross test-arm counts test-camera
+.PHONY: help deps build demo test quick-test lint format install parity clean test-deps evaluate coherence bench-peers cross test-arm counts test-camera test-memory
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -35,6 +35,9 @@ test-arm: deps ## run the tests and whole jobs on emulated ARM CPUs, count the k
 
 test-camera: build test-deps ## both cameras against the kernel's own drivers, in a machine that QEMU emulates
 	@scripts/test-camera.sh $(BUILD)
+
+test-memory: build ## weights larger than the memory allowed: passes under cgroup v2, in a machine that QEMU emulates
+	@scripts/test-memory.sh $(BUILD)
 
 counts: ## take today's instruction counts as the ceilings of the kernels for ARM
 	@python3 Tests/InstructionCounts/counts.py --refresh

@@ -14,7 +14,8 @@ def convert(arguments):
             raise QuantizationError("convert --random takes no float checkpoint, only the folder to write")
         from .random_model import write_random_model
 
-        size = write_random_model(arguments.random, arguments.out_dir, arguments.seed, arguments.like)
+        size = write_random_model(arguments.random, arguments.out_dir, arguments.seed, arguments.like,
+                                  arguments.layers)
         what = "a transformer alone" if arguments.like is None else "a whole model"
         print(f"wrote {arguments.out_dir}: {what}, {size} bytes")
         return
@@ -84,6 +85,7 @@ def main(argv=None):
     sub.add_argument("--random", metavar="NAME", help="no checkpoint: random int8 weights in the shape of "
                      "wan2.1-t2v-1.3b or nano-like, for benchmarks")
     sub.add_argument("--seed", type=int, default=1, help="of --random")
+    sub.add_argument("--layers", type=int, metavar="N", help="of --random, instead of the network's own number")
     sub.add_argument("--like", metavar="MODEL", help="with --random: a whole model, with the text encoder of this model "
                      "folder and a random autoencoder of Wan's size, for the daemon")
     sub.add_argument("--float", action="store_true", help="the engine's layout with float32 linears")

@@ -40,14 +40,18 @@ _AUTOENCODER = {
 _PREVIEW = {"kind": "conv", "widths": [48, 48], "pixel_shuffle": 4}
 
 
-def write_random_model(name, out_dir, seed=1, like=None):
+def write_random_model(name, out_dir, seed=1, like=None, layers=None):
     """A folder with a random transformer of that name and a model.json that describes it alone: no text encoder, no
     autoencoder. `filoscope-bench step` opens it, the daemon refuses it. With `like`, a model folder, a whole model that
     the daemon makes videos with: that folder's text encoder (and a transformer that reads its states), a random TAEHV of
-    Wan's size, 256x160 and 17 frames."""
+    Wan's size, 256x160 and 17 frames. `layers` is how many of the transformer's are kept."""
     if name not in MODELS:
         raise QuantizationError(f"no random model is called {name!r}; there are {', '.join(MODELS)}")
     config, tokens = MODELS[name]
+    if layers is not None:
+        if not 1 <= layers <= 128:
+            raise QuantizationError(f"--layers: 1 to 128, not {layers}")
+        config = {**config, "num_layers": layers}
     folder = Path(out_dir)
     whole = {} if like is None else read_json(Path(like) / "model.json")
     if like is not None:
