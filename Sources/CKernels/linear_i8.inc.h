@@ -47,9 +47,10 @@ CK_INLINE void ask_line(li_ask *ask) {
 }
 
 /// All blocks of a tile with one group, for a level that has multiply(x, w, rows, acc), one block of them. Two at a time: what
-/// counts and moves pointers is shared.
+/// counts and moves pointers is shared. Where nothing is asked for, the loop does not look.
 #define LI_MULTIPLY_ALL(vector) \
-    CK_INLINE void multiply_all(const int8_t *x, const int8_t *w, int32_t blocks, const int rows, vector *acc, li_ask *ask) { \
+    CK_INLINE void multiply_blocks(const int8_t *x, const int8_t *w, int32_t blocks, const int rows, vector *acc, \
+                                   li_ask *ask) { \
         for (int32_t b = blocks / 2; b > 0; b--) { \
             if (ask != NULL) ask_line(ask); \
             multiply(x, w, rows, acc); \
@@ -57,6 +58,12 @@ CK_INLINE void ask_line(li_ask *ask) {
             w += 128; \
             x += 2 * LI_STEP; \
         } \
+    } \
+    CK_INLINE void multiply_all(const int8_t *x, const int8_t *w, int32_t blocks, const int rows, vector *acc, li_ask *ask) { \
+        if (ask != NULL) \
+            multiply_blocks(x, w, blocks, rows, acc, ask); \
+        else \
+            multiply_blocks(x, w, blocks, rows, acc, NULL); \
     }
 
 CK_INLINE void tile(const int8_t *x, const int8_t *w, size_t group, int32_t blocks, const int32_t *weight_sum,

@@ -36,10 +36,7 @@ CK_INLINE void tile(const int8_t *x, const int8_t *w, size_t group, int32_t bloc
     (void)group, (void)groups, (void)weight_sum;
     __m256i acc[2 * LI_ROWS];
     CK_UNROLL for (int i = 0; i < 2 * rows; i++) acc[i] = _mm256_setzero_si256();
-    if (ask != NULL)
-        multiply_all(x, w, blocks, rows, acc, ask);
-    else
-        multiply_all(x, w, blocks, rows, acc, NULL);
+    multiply_all(x, w, blocks, rows, acc, ask);
     CK_UNROLL for (int r = 0; r < rows; r++) {
         const __m256i mixed = _mm256_hadd_epi32(acc[2 * r], acc[2 * r + 1]);
         _mm256_storeu_si256((__m256i *)(sums + r * LI_OUTS), _mm256_permute4x64_epi64(mixed, 0xd8));

@@ -31,10 +31,7 @@ CK_INLINE void tile(const int8_t *x, const int8_t *w, size_t group, int32_t bloc
     (void)group, (void)groups, (void)weight_sum;
     int32x4_t acc[4 * LI_ROWS];
     CK_UNROLL for (int i = 0; i < 4 * rows; i++) acc[i] = vdupq_n_s32(0);
-    if (ask != NULL)
-        multiply_all(x, w, blocks, rows, acc, ask);
-    else
-        multiply_all(x, w, blocks, rows, acc, NULL);
+    multiply_all(x, w, blocks, rows, acc, ask);
     CK_UNROLL for (int r = 0; r < rows; r++) {
         vst1q_s32(sums + r * LI_OUTS, vpaddq_s32(acc[4 * r], acc[4 * r + 1]));
         vst1q_s32(sums + r * LI_OUTS + 4, vpaddq_s32(acc[4 * r + 2], acc[4 * r + 3]));

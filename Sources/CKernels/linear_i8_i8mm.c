@@ -31,10 +31,7 @@ CK_INLINE void tile(const int8_t *x, const int8_t *w, size_t group, int32_t bloc
     const int pairs = (rows + 1) / 2;
     int32x4_t acc[2 * LI_ROWS];
     CK_UNROLL for (int i = 0; i < 4 * pairs; i++) acc[i] = vdupq_n_s32(0);
-    if (ask != NULL)
-        multiply_all(x, w, blocks, pairs, acc, ask);
-    else
-        multiply_all(x, w, blocks, pairs, acc, NULL);
+    multiply_all(x, w, blocks, pairs, acc, ask);
     CK_UNROLL for (int p = 0; p < pairs; p++) {
         CK_UNROLL for (int v = 0; v < 2; v++) {
             const int32x4_t a = acc[4 * p + 2 * v], b = acc[4 * p + 2 * v + 1];

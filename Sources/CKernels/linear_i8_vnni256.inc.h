@@ -27,10 +27,7 @@ CK_INLINE void tile(const int8_t *x, const int8_t *w, size_t group, int32_t bloc
     (void)group, (void)groups;
     __m256i acc[2 * LI_ROWS];
     CK_UNROLL for (int i = 0; i < 2 * rows; i++) acc[i] = _mm256_setzero_si256();
-    if (ask != NULL)
-        multiply_all(x, w, blocks, rows, acc, ask);
-    else
-        multiply_all(x, w, blocks, rows, acc, NULL);
+    multiply_all(x, w, blocks, rows, acc, ask);
     __m256i moved = _mm256_setzero_si256();
     if (weight_sum != NULL) moved = _mm256_slli_epi32(_mm256_loadu_si256((const __m256i *)weight_sum), 7);
     CK_UNROLL for (int r = 0; r < rows; r++) {
