@@ -12,15 +12,10 @@ cd "$(dirname "$0")/.."
 build=${1:-.build/release}
 cache=${FILOSCOPE_CAMERA_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/filoscope-camera}
 
-did_not_run() {
-    echo "test-camera did not run: $*" >&2
-    exit 69
-}
+test=test-camera
+source scripts/guest.sh
 
-[ "$(uname -m)" = x86_64 ] || did_not_run "the guest is x86-64, this machine is $(uname -m)"
-for command in apt-get dpkg-deb gcc make python3 ldd; do
-    command -v $command >/dev/null || did_not_run "there is no $command here"
-done
+guest_needs gcc make python3 strip
 for program in filoscoped filoscope; do
     [ -x "$build/$program" ] || did_not_run "$build/$program is missing: make build"
 done
@@ -28,104 +23,45 @@ python=python3
 [ -x .venv-test/bin/python ] && python=.venv-test/bin/python
 $python -c 'import numpy, PIL' 2>/dev/null || did_not_run "Python has no numpy and pillow"
 
-mkdir -p "$cache/packages/partial"
-exec 8>"$cache/lock"
-flock 8
+guest_lock
 
 # ── packages ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 prepare() {
-    local kernel headers common kbuild file own=()
-    kernel=$(apt-cache depends linux-image-amd64 2>/dev/null | awk '$1 == "Depends:" && $2 ~ /^linux-image-[0-9]/ { print $2; exit }')
-    [ -n "$kernel" ] || did_not_run "apt knows no linux-image-amd64"
+    local kernel headers common kbuild
+    kernel=$(guest_kernel)
     headers=${kernel/image/headers}
     common=$(apt-cache depends "$headers" | awk '$2 ~ /-common$/ { print $2; exit }')
     kbuild=$(apt-cache depends "$headers" | awk '$2 ~ /^linux-kbuild-/ { print $2; exit }')
-    # apt marks who fetches by another user; as root it would complain of a folder that this one can't see.
-    [ "$(id -u)" -ne 0 ] || own=(-o APT::Sandbox::User=root)
-    (cd "$cache/packages" && apt-get -q "${own[@]}" download "$kernel" "$headers" "$common" "$kbuild" v4l2loopback-dkms) ||
-        did_not_run "the packages of kernel and v4l2loopback can't be had"
-    apt-get -q "${own[@]}" -o Dir::Cache::archives="$cache/packages" -o Debug::NoLocking=1 -y --no-install-recommends \
-        --download-only install qemu-system-x86 busybox-static || did_not_run "the packages of QEMU can't be had"
-    rm -rf "$cache/kernel" "$cache/host" "$cache/loopback"
-    mkdir -p "$cache/kernel" "$cache/host"
-    for file in "$cache"/packages/*.deb; do
-        case $(basename "$file") in
-        linux-* | v4l2loopback*) dpkg-deb -x "$file" "$cache/kernel" ;;
-        *) dpkg-deb -x "$file" "$cache/host" ;;
-        esac
-    done
+    guest_fetch "$kernel" "$headers" "$common" "$kbuild" v4l2loopback-dkms
     # The one absolute path in the headers.
     sed -i "s#include /usr/src#include $cache/kernel/usr/src#" "$cache/kernel/usr/src/$headers/Makefile"
+    rm -rf "$cache/loopback"
     cp -r "$cache"/kernel/usr/src/v4l2loopback-* "$cache/loopback"
     make -C "$cache/kernel/usr/src/$headers" M="$cache/loopback" modules >"$cache/loopback.log" 2>&1 || {
         tail -5 "$cache/loopback.log" >&2
         did_not_run "v4l2loopback can't be built for $kernel"
     }
     rm -rf "$cache/packages"
-    echo "${kernel#linux-image-}" >"$cache/ready"
+    cp "$cache/release" "$cache/ready"
 }
 [ -s "$cache/ready" ] || prepare
-release=$(cat "$cache/ready")
-
-# Installed or unpacked.
-program() {
-    command -v "$1" || find "$cache/host/usr/bin" "$cache/host/bin" -name "$1" 2>/dev/null | head -1
-}
-qemu=$(program qemu-system-x86_64)
-busybox=$(program busybox)
-[ -n "$qemu" ] && [ -n "$busybox" ] || did_not_run "there is no QEMU here"
-export LD_LIBRARY_PATH=$cache/host/usr/lib/x86_64-linux-gnu:$cache/host/lib/x86_64-linux-gnu
-"$qemu" --version >/dev/null || did_not_run "QEMU does not start on this machine"
+guest_tools
 
 # ── the guest ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-work=$(mktemp -d)
-trap 'kill $(jobs -p) 2>/dev/null || true; rm -rf "$work"' EXIT
-guest=$work/guest
-modules=$guest/lib/modules/$release
-mkdir -p "$guest"/{bin,app} "$modules/kernel/drivers" "$work/out"
-cp "$busybox" "$guest/bin/busybox"
-install -m 755 Tests/CameraGuest/init "$guest/init"
-for program in filoscoped filoscope; do
-    cp "$build/$program" "$guest/app/"
-    strip "$guest/app/$program"
-done
+guest_begin "$(cat "$cache/ready")" Tests/CameraGuest/init
+mkdir -p "$work/out"
+guest_programs "$guest/app" "$build/filoscoped" "$build/filoscope"
 gcc -O1 -Wall -Wextra -Werror -static -o "$guest/app/node" Tests/CameraGuest/node.c
 cp -r Models "$guest/models"
-# Every library that the programs name, where the loader looks for it.
-LD_LIBRARY_PATH= ldd "$guest/app/filoscoped" "$guest/app/filoscope" | awk '$2 == "=>" { print $3 } $1 ~ /^\/lib64\/ld-/ { print $1 }' |
-    sort -u | while read -r library; do
-    mkdir -p "$guest$(dirname "$library")"
-    cp -L "$library" "$guest$library"
-done
-for part in media video virtio block/virtio_blk.ko char cec input/rc; do
-    [ -e "$cache/kernel/lib/modules/$release/kernel/drivers/$part" ] || continue
-    mkdir -p "$modules/kernel/drivers/$(dirname "$part")"
-    cp -r "$cache/kernel/lib/modules/$release/kernel/drivers/$part" "$modules/kernel/drivers/$part"
-done
+guest_modules drivers/{media,video,virtio,block/virtio_blk.ko,char,cec,input/rc}
 cp "$cache/loopback/v4l2loopback.ko" "$modules/kernel/"
-cp "$cache/kernel/lib/modules/$release"/modules.{builtin,order} "$modules/"
-(cd "$guest" && find . | "$busybox" cpio -o -H newc 2>/dev/null | gzip -1) >"$work/initramfs"
 truncate -s 256M "$work/disk"
 
 # ── the test ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-# Emulated: a KVM inside a KVM may open and then not come further than its first instructions.
-accelerator=(-accel tcg,thread=multi -cpu max)
-[ "${FILOSCOPE_CAMERA_KVM:-0}" = 0 ] || accelerator=(-accel kvm -cpu host)
-started=$SECONDS
-timeout 600 "$qemu" "${accelerator[@]}" -L "$cache/host/usr/share/qemu" -L "$cache/host/usr/share/seabios" -m 1024 -smp 2 \
-    -kernel "$cache/kernel/boot/vmlinuz-$release" -initrd "$work/initramfs" -append 'console=ttyS0 quiet panic=-1 rdinit=/init' \
-    -drive "file=$work/disk,format=raw,if=virtio" -display none -vga none -net none -no-reboot \
-    -serial "file:$work/console" </dev/null >"$work/qemu.log" 2>&1 &
-wait $! || cat "$work/qemu.log"
-echo "the guest ran for $((SECONDS - started)) s"
-if ! grep -q '^GUEST: done' "$work/console"; then
-    tail -40 "$work/console" 2>/dev/null || true
-    echo 'the guest did not come to its end'
-    exit 1
-fi
+guest_run 600 "${FILOSCOPE_CAMERA_KVM:-0}" '' -m 1024 -smp 2 -drive "file=$work/disk,format=raw,if=virtio"
 tar x -C "$work/out" -f "$work/disk" 2>/dev/null || true
 [ -z "${FILOSCOPE_CAMERA_KEEP:-}" ] || { cp -r "$work/out" "$work/console" "$FILOSCOPE_CAMERA_KEEP"; }
 $python Tests/CameraGuest/compare.py "$work/out" || {
