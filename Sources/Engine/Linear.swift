@@ -155,7 +155,7 @@ public struct Linear: @unchecked Sendable {
     private func int8Tiles(rows: Int, _ compute: Compute) -> Tiles {
         Tiles(
             rows: rows, inputs: Self.paddedInputs(inputs), outputs: outputs, threads: compute.pool.threads,
-            maximumRows: 1056)
+            maximumRows: 1056, panel: Int(compute.kernels.panel.rows))
     }
 
     /// - Parameter source: quantized on the way when it is given; each row must then belong to one chunk.
@@ -206,13 +206,15 @@ public struct Linear: @unchecked Sendable {
         let kernel = compute.kernels.linear_f32.unsafelyUnwrapped
         let target = output.adds ? output.temporary.unsafelyUnwrapped : output.y
         let width = Int32(inputs)
-        Tiles(rows: rows, inputs: inputs, outputs: outputs, threads: compute.pool.threads, maximumRows: 192)
-            .run(compute) { call in
-                kernel(
-                    x + call.rows.lowerBound * stride, stride, Int32(call.rows.count), weight, bias, width,
-                    Int32(call.outputs.lowerBound), Int32(call.outputs.upperBound), output.activation.kernel,
-                    target + call.rows.lowerBound * output.stride, output.stride)
-            }
+        Tiles(
+            rows: rows, inputs: inputs, outputs: outputs, threads: compute.pool.threads, maximumRows: 192, panel: 12
+        )
+        .run(compute) { call in
+            kernel(
+                x + call.rows.lowerBound * stride, stride, Int32(call.rows.count), weight, bias, width,
+                Int32(call.outputs.lowerBound), Int32(call.outputs.upperBound), output.activation.kernel,
+                target + call.rows.lowerBound * output.stride, output.stride)
+        }
         if output.adds { compute.addGated(target, gate: output.gate, rows: rows, width: outputs, to: output.y) }
     }
 }

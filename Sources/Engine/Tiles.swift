@@ -2,9 +2,11 @@
 struct Tiles {
     let rows: Int
     let outputs: Int
-    /// Of a chunk of the pool.
-    let rowBlock: Int
-    let outputBlock: Int
+    /// Rows that are never cut apart: a panel of the kernels.
+    let panel: Int
+    /// Chunks of the pool are rowChunks × outputChunks.
+    let rowChunks: [Range<Int>]
+    let outputChunks: Int
     /// Rows and outputs of one call of a kernel: between two calls a cancel is seen.
     let rowPass: Int
     let step: Int
@@ -17,30 +19,57 @@ struct Tiles {
     static let longRow = 2304
     static let longRowPass = 192
 
-    /// - Parameter maximumRows: of one chunk, a multiple of 48.
-    init(rows: Int, inputs: Int, outputs: Int, threads: Int, maximumRows: Int) {
-        // 48 rows are whole panels of 2, 4, 6 and 12.
-        func wholePanels(_ rows: Int) -> Int { (rows + 47) / 48 * 48 }
+    /// Outputs that are never cut apart: a kernel's widest tile.
+    private static let outputUnit = 32
+
+    /// Rows of the last chunks, each of which reads all weights.
+    private static let smallestRows = 24
+
+    /// - Parameters:
+    ///   - maximumRows: of one chunk, at least a panel.
+    ///   - panel: a divisor of 48.
+    init(rows: Int, inputs: Int, outputs: Int, threads: Int, maximumRows: Int, panel: Int) {
         self.rows = rows
         self.outputs = outputs
-        if threads == 1 {
-            rowBlock = min(wholePanels(rows), maximumRows)
-            outputBlock = outputs
-        } else if rows >= 96 * threads {
+        self.panel = panel
+        if threads > 1 && rows >= 96 * threads {
             // Every thread has rows of its own: each quantizes them, and reads all weights.
-            rowBlock = min(wholePanels((rows + 2 * threads - 1) / (2 * threads)), maximumRows)
-            outputBlock = outputs
+            rowChunks = Self.shrinking(rows: rows, panel: panel, threads: threads, maximumRows: maximumRows)
+            outputChunks = 1
         } else {
-            // Few rows: every thread has weights of its own.
-            rowBlock = min(wholePanels(rows), maximumRows)
-            outputBlock = max(64, ((outputs + 4 * threads - 1) / (4 * threads) + 31) & ~31)
+            let chunks = max((rows - 1) / (maximumRows / panel * panel) + 1, 1)
+            rowChunks = (0..<chunks).map { Self.part($0, of: chunks, count: rows, unit: panel) }
+            // Few rows: every thread has weights of its own, 64 outputs or more.
+            let most = threads > 1 ? min(max(outputs / 64, 1), 4 * threads) : 1
+            outputChunks = most / min(most, threads) * min(most, threads)
         }
-        rowPass = inputs > Self.longRow && outputBlock >= outputs ? min(Self.longRowPass, rowBlock) : rowBlock
-        step = min(max(64, Self.callProducts / (min(rowPass, max(rows, 1)) * max(inputs, 1)) & ~31), outputBlock)
+        let chunkRows = max(rowChunks.map(\.count).max() ?? 0, 1)
+        rowPass = inputs > Self.longRow && outputChunks == 1 ? min(Self.longRowPass, chunkRows) : chunkRows
+        step = max(64, Self.callProducts / (rowPass * max(inputs, 1)) & ~31)
+    }
+
+    /// Each chunk is a fair share of half of what the chunks before it left: who is late, on a slower core or
+    /// interrupted, is late with little.
+    private static func shrinking(rows: Int, panel: Int, threads: Int, maximumRows: Int) -> [Range<Int>] {
+        var chunks: [Range<Int>] = []
+        var start = 0
+        while start < rows {
+            let share = min(max((rows - start) / (2 * threads), smallestRows), maximumRows)
+            let end = min(start + max(share / panel, 1) * panel, rows)
+            chunks.append(start..<end)
+            start = end
+        }
+        return chunks
+    }
+
+    /// Part `index` of `parts` of `0 ..< count`, cut at multiples of `unit` only; sizes differ by one unit at most.
+    private static func part(_ index: Int, of parts: Int, count: Int, unit: Int) -> Range<Int> {
+        let units = (count + unit - 1) / unit
+        return min(units * index / parts * unit, count)..<min(units * (index + 1) / parts * unit, count)
     }
 
     /// Whether each row belongs to one chunk.
-    var ownsRows: Bool { outputBlock >= outputs }
+    var ownsRows: Bool { outputChunks == 1 }
 
     /// What one call of a kernel multiplies.
     struct Call {
@@ -55,18 +84,16 @@ struct Tiles {
     /// Calls `body` for each part. Chunks with the same outputs are neighbours in order, so that threads share weights
     /// while they are in a cache.
     func run(_ compute: Compute, _ body: (_ call: Call) -> Void) {
-        let rowBlocks = (rows + rowBlock - 1) / rowBlock
-        let outputBlocks = (outputs + outputBlock - 1) / outputBlock
-        compute.parallel(chunks: rowBlocks * outputBlocks) { chunk in
-            let (row, output) = (chunk % rowBlocks * rowBlock, chunk / rowBlocks * outputBlock)
+        compute.parallel(chunks: rowChunks.count * outputChunks) { chunk in
             runChunk(
-                row..<min(row + rowBlock, rows), output..<min(output + outputBlock, outputs),
-                panel: Int(compute.kernels.panel.rows), isCancelled: { compute.isCancelled }, body)
+                rowChunks[chunk % rowChunks.count],
+                Self.part(chunk / rowChunks.count, of: outputChunks, count: outputs, unit: Self.outputUnit),
+                isCancelled: { compute.isCancelled }, body)
         }
     }
 
     private func runChunk(
-        _ chunk: Range<Int>, _ outputs: Range<Int>, panel: Int, isCancelled: () -> Bool, _ body: (_ call: Call) -> Void
+        _ chunk: Range<Int>, _ outputs: Range<Int>, isCancelled: () -> Bool, _ body: (_ call: Call) -> Void
     ) {
         // Nobody rounds the first pass' rows ahead: few of them, if others follow.
         let first = chunk.count > rowPass ? rowPass / 2 : rowPass

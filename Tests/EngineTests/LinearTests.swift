@@ -180,20 +180,22 @@ import Testing
         for (rows, inputs, outputs) in [
             (1, 8, 1), (6, 1536, 8), (47, 16, 65), (193, 1536, 1000), (800, 8960, 1536), (3000, 384, 384),
         ] {
-            for maximumRows in [192, 1056] {
+            for (maximumRows, panel) in [(192, 12), (1056, 6), (1056, 4)] {
                 let tiles = Tiles(
-                    rows: rows, inputs: inputs, outputs: outputs, threads: threads, maximumRows: maximumRows)
-                #expect(tiles.rowBlock % 48 == 0 && tiles.rowBlock <= maximumRows)
-                #expect(tiles.outputBlock >= outputs || tiles.outputBlock % 8 == 0)
-                #expect(tiles.step >= tiles.outputBlock || tiles.step % 8 == 0)
+                    rows: rows, inputs: inputs, outputs: outputs, threads: threads, maximumRows: maximumRows,
+                    panel: panel)
+                #expect(tiles.rowChunks.allSatisfy { $0.count <= maximumRows && $0.lowerBound % panel == 0 })
+                #expect(tiles.step % 8 == 0)
                 var hits = [UInt8](repeating: 0, count: rows * outputs)
                 // How often each row is rounded, by calls that own their rows; one is before it is multiplied.
                 var rounded = [UInt8](repeating: 0, count: rows)
                 var inTime = true
                 tiles.run(compute) { call in
+                    #expect(call.rows.lowerBound % panel == 0 && call.outputs.lowerBound % 8 == 0)
+                    #expect(call.outputs.upperBound % 8 == 0 || call.outputs.upperBound == outputs)
                     if !call.isQuantized { for r in call.rows { rounded[r] += 1 } }
                     inTime = inTime && call.rows.allSatisfy { rounded[$0] > 0 }
-                    #expect(call.ahead.isEmpty || call.ahead.lowerBound % Int(compute.kernels.panel.rows) == 0)
+                    #expect(call.ahead.isEmpty || call.ahead.lowerBound % panel == 0)
                     for r in call.ahead { rounded[r] += 1 }
                     for r in call.rows { for o in call.outputs { hits[r * outputs + o] += 1 } }
                 }
@@ -201,6 +203,33 @@ import Testing
                 #expect(inTime)
                 #expect(!tiles.ownsRows || rounded.allSatisfy { $0 == 1 })
             }
+        }
+    }
+
+    /// Which part of the cores' time is used when each takes the next chunk as soon as it is free: equal cores, one that
+    /// a neighbour slows, big ones beside little ones.
+    @Test(
+        arguments: [
+            ([1, 1], 64, 0.95), ([1, 1], 320, 0.95), ([1, 1], 800, 0.97), ([1, 0.75], 800, 0.97),
+            ([1, 1, 1], 800, 0.95),
+            ([1, 1, 1, 1], 400, 0.9), ([1, 1, 1, 1], 800, 0.95), ([1, 1, 1, 1, 0.35, 0.35, 0.35, 0.35], 800, 0.8),
+            ([1, 1, 1, 1, 0.35, 0.35, 0.35, 0.35], 3120, 0.9),
+        ] as [([Double], Int, Double)])
+    func chunksKeepEveryCoreBusy(speeds: [Double], rows: Int, least: Double) {
+        for panel in [2, 4, 6, 12] {
+            let tiles = Tiles(
+                rows: rows, inputs: 384, outputs: 192, threads: speeds.count, maximumRows: 1056, panel: panel)
+            var free = [Double](repeating: 0, count: speeds.count)
+            var calls = 0
+            // One call a chunk at these sizes, in the order in which a pool hands them out.
+            tiles.run(Compute(level: .reference, pool: ThreadPool(threads: 1))) { call in
+                let core = free.indices.min { free[$0] < free[$1] }!
+                free[core] += Double(call.rows.count * call.outputs.count) / speeds[core]
+                calls += 1
+            }
+            #expect(calls == tiles.rowChunks.count * tiles.outputChunks)
+            let used = Double(rows * 192) / speeds.reduce(0, +) / free.max()!
+            #expect(used >= least, "panels of \(panel): \(used)")
         }
     }
 
