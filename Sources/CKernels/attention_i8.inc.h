@@ -86,7 +86,8 @@ void AI_NAME(ck_attention_i8_center)(const ck_attention_i8_keys *a) {
         f32x16 squares = {0};
         for (int32_t d = 0; d < dim; d += 16) {
             store(lane + d, load(lane + d) + load(k + d));
-            squares = squares + load(v + d) * load(v + d);
+            const f32x16 value = load(v + d);
+            squares = fused(value, value, squares);
         }
         const float norm = tree(squares);
         if (!(norm < smallest)) continue;

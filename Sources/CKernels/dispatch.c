@@ -5,7 +5,8 @@
 
 static int cpu_supports(ck_level level) {
     unsigned a, b, c, d;
-    if (!__get_cpuid(1, &a, &b, &c, &d) || (c & (1u << 27)) == 0) return 0;  // OSXSAVE
+    const unsigned fma_osxsave = 1u << 12 | 1u << 27;
+    if (!__get_cpuid(1, &a, &b, &c, &d) || (c & fma_osxsave) != fma_osxsave) return 0;
     unsigned xcr0, high;
     __asm__ volatile("xgetbv" : "=a"(xcr0), "=d"(high) : "c"(0));
     if ((xcr0 & 0x6) != 0x6) return 0;  // the system saves ymm

@@ -17,7 +17,7 @@ CK_INLINE void linear_tile(const float *x, size_t stride_x, const float *w, int3
         CK_UNROLL for (int o = 0; o < outs; o++) weights[o] = load(w + (size_t)o * (size_t)in + (size_t)k);
         CK_UNROLL for (int r = 0; r < rows; r++) {
             const f32x16 v = load(x + (size_t)r * stride_x + (size_t)k);
-            CK_UNROLL for (int o = 0; o < outs; o++) sums[r * outs + o] = sums[r * outs + o] + v * weights[o];
+            CK_UNROLL for (int o = 0; o < outs; o++) sums[r * outs + o] = fused(v, weights[o], sums[r * outs + o]);
         }
     }
     if (k < in) {
@@ -25,7 +25,7 @@ CK_INLINE void linear_tile(const float *x, size_t stride_x, const float *w, int3
             const f32x16 v = load_first(x + (size_t)r * stride_x + (size_t)k, in - k);
             CK_UNROLL for (int o = 0; o < outs; o++) {
                 const f32x16 weight = load_first(w + (size_t)o * (size_t)in + (size_t)k, in - k);
-                sums[r * outs + o] = sums[r * outs + o] + v * weight;
+                sums[r * outs + o] = fused(v, weight, sums[r * outs + o]);
             }
         }
     }
@@ -82,7 +82,7 @@ CK_INLINE void score_tile(const float *q, size_t stride_q, const float *k, size_
         CK_UNROLL for (int j = 0; j < keys; j++) key[j] = load(k + (size_t)j * stride_k + (size_t)d);
         CK_UNROLL for (int i = 0; i < queries; i++) {
             const f32x16 v = load(q + (size_t)i * stride_q + (size_t)d);
-            CK_UNROLL for (int j = 0; j < keys; j++) sums[i * keys + j] = sums[i * keys + j] + v * key[j];
+            CK_UNROLL for (int j = 0; j < keys; j++) sums[i * keys + j] = fused(v, key[j], sums[i * keys + j]);
         }
     }
     CK_UNROLL for (int i = 0; i < queries; i++) {
@@ -103,7 +103,7 @@ CK_INLINE void value_tile(const float *v, size_t stride_v, int32_t keys, const f
         CK_UNROLL for (int t = 0; t < dims; t++) value[t] = load(v + (size_t)j * stride_v + (size_t)(d + 16 * t));
         CK_UNROLL for (int i = 0; i < queries; i++) {
             const f32x16 weight = splat(p[i][j]);
-            CK_UNROLL for (int t = 0; t < dims; t++) sums[i * dims + t] = sums[i * dims + t] + weight * value[t];
+            CK_UNROLL for (int t = 0; t < dims; t++) sums[i * dims + t] = fused(weight, value[t], sums[i * dims + t]);
         }
     }
     CK_UNROLL for (int i = 0; i < queries; i++) {
@@ -203,7 +203,7 @@ CK_INLINE void convolution_tile(const ck_convolution_f32_args *a, const window *
                     CK_UNROLL for (int p = 0; p < pixels; p++) {
                         const f32x16 value = splat(in[(size_t)p * step + (size_t)c]);
                         CK_UNROLL for (int v = 0; v < vectors; v++)
-                            sums[p * vectors + v] = sums[p * vectors + v] + value * weights[v];
+                            sums[p * vectors + v] = fused(value, weights[v], sums[p * vectors + v]);
                     }
                     w += g->out_padded;
                 }
@@ -319,7 +319,7 @@ static void rms_norm(const float *x, int32_t n, float eps, const float *gamma, f
     f32x16 squares = {0};
     for (int32_t i = 0; i < n; i += 16) {
         const f32x16 v = load_first(x + i, n - i < 16 ? n - i : 16);
-        squares = squares + v * v;
+        squares = fused(v, v, squares);
     }
     const float inverse = 1.0f / __builtin_sqrtf(tree(squares) / (float)n + eps);
     for (int32_t i = 0; i < n; i += 16) {

@@ -5,7 +5,7 @@ CK_TARGET_BEGIN(CK_AVX2)
 // 16 registers of half a vector.
 #define FK_ROWS 2
 #define FK_OUTS 2
-#define FK_PIXELS 4
+#define FK_PIXELS 6
 #define FK_VECTORS 1
 #define FK_QUERIES 2
 #define FK_KEYS 2

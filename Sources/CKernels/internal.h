@@ -8,8 +8,8 @@
 #include "CKernels.h"
 
 #if defined(__clang__)
-// A multiplication and an addition are never fused: the same bits on CPUs with and without FMA. Other compilers need
-// -ffp-contract=off on their command line.
+// A multiplication and an addition are fused only where the source says so: the same bits from every compiler. Others
+// need -ffp-contract=off on their command line.
 #pragma clang fp contract(off)
 #endif
 
@@ -26,11 +26,10 @@
 #endif
 
 #if defined(__x86_64__)
-// No fma: what is not there can't be used.
-#define CK_AVX2 "avx2"
+#define CK_AVX2 "avx2,fma"
 #define CK_AVX512 "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni"
-#define CK_VNNI256 "avx2,avx512f,avx512vl,avx512vnni"
-#define CK_AVXVNNI "avx2,avxvnni"
+#define CK_VNNI256 "avx2,fma,avx512f,avx512vl,avx512vnni"
+#define CK_AVXVNNI "avx2,fma,avxvnni"
 #elif defined(__aarch64__) && defined(__clang__)
 #define CK_DOTPROD "dotprod"
 #define CK_I8MM "i8mm"

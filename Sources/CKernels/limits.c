@@ -22,13 +22,6 @@ enum { CHAINS = 12 };  // independent sums: latency times ports of the CPUs know
 #else
 #define CK_UNROLL_LIMIT _Pragma("GCC unroll 16")
 #endif
-/// s[i] = add(s[i], multiply(a, b)), hidden from an optimizer that would multiply once.
-#define SEPARATELY(add, multiply, i, constraint) \
-    { \
-        __typeof__(a) p = multiply(a, b); \
-        __asm__ volatile("" : "+" constraint(p)); \
-        s[i] = add(s[i], p); \
-    }
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -41,8 +34,8 @@ enum { CHAINS = 12 };  // independent sums: latency times ports of the CPUs know
         __asm__ volatile("" : "+x"(p)); \
         s[i] = _mm256_add_epi32(s[i], _mm256_madd_epi16(b, p)); \
     }
-#define FLOAT_512(i) SEPARATELY(_mm512_add_ps, _mm512_mul_ps, i, "v")
-#define FLOAT_256(i) SEPARATELY(_mm256_add_ps, _mm256_mul_ps, i, "x")
+#define FLOAT_512(i) s[i] = _mm512_fmadd_ps(a, b, s[i]);
+#define FLOAT_256(i) s[i] = _mm256_fmadd_ps(a, b, s[i]);
 
 CK_TARGET_BEGIN(CK_AVX512)
 LIMIT(i8_avx512vnni, __m512i, "v", 128, DOT)
@@ -80,7 +73,7 @@ CK_TARGET_END
         __asm__ volatile("smull %0.8h, %1.8b, %2.8b\n\tsmlal %0.8h, %2.8b, %1.8b" : "=&w"(p) : "w"(a), "w"(b)); \
         __asm__ volatile("sadalp %0.4s, %1.8h" : "+w"(s[i]) : "w"(p)); \
     }
-#define FLOAT_128(i) SEPARATELY(vaddq_f32, vmulq_f32, i, "w")
+#define FLOAT_128(i) s[i] = vfmaq_f32(s[i], a, b);
 
 CK_TARGET_BEGIN(CK_DOTPROD)
 LIMIT(i8_dotprod, int32x4_t, "w", 32, SDOT)
@@ -120,7 +113,7 @@ static int64_t f32_reference(int64_t rounds) {
     for (int64_t r = 0; r < rounds; r++)
         for (int i = 0; i < CHAINS; i++) {
             __asm__ volatile("" : "+m"(a));
-            s[i] = s[i] + a * b;
+            s[i] = __builtin_fmaf(a, b, s[i]);
         }
     for (int i = 0; i < CHAINS; i++) __asm__ volatile("" : : "m"(s[i]));
     return rounds * CHAINS * 2;

@@ -110,7 +110,7 @@ static void attention_f32(const ck_attention_f32_args *a) {
             for (int32_t d = 0; d < a->head_dim; d++) {
                 float s = sum[d] * rescale;
                 for (int32_t j = 0; j < count; j++)
-                    s = s + p[j] * a->v[(size_t)(begin + j) * (size_t)a->stride_v + (size_t)d];
+                    s = __builtin_fmaf(p[j], a->v[(size_t)(begin + j) * (size_t)a->stride_v + (size_t)d], s);
                 sum[d] = s;
             }
         }
@@ -135,7 +135,7 @@ static void convolution_f32(const ck_convolution_f32_args *a, int32_t row_begin,
                             const size_t tap = (size_t)(ky * a->kernel + kx) * (size_t)in_all + (size_t)i;
                             const float v = i < a->in ? a->input[pixel * (size_t)a->in + (size_t)i]
                                                       : a->input2[pixel * (size_t)a->in2 + (size_t)(i - a->in)];
-                            s = s + v * a->weight[tap * (size_t)out_padded + (size_t)o];
+                            s = __builtin_fmaf(v, a->weight[tap * (size_t)out_padded + (size_t)o], s);
                         }
                     }
                 const size_t at = ((size_t)oy * (size_t)out_width + (size_t)ox) * (size_t)a->out + (size_t)o;

@@ -12,7 +12,7 @@ CK_INLINE float tree(const float lanes[16]) {
 
 CK_INLINE float dot(const float *a, const float *b, int32_t n) {
     float lanes[16] = {0};
-    for (int32_t i = 0; i < n; i++) lanes[i % 16] = lanes[i % 16] + a[i] * b[i];
+    for (int32_t i = 0; i < n; i++) lanes[i % 16] = __builtin_fmaf(a[i], b[i], lanes[i % 16]);
     return tree(lanes);
 }
 

@@ -51,6 +51,17 @@ CK_INLINE void store_first(float *p, f32x16 v, int32_t n) {
     }
 }
 
+/// a * b + c, rounded once: what a sum of products is made of.
+CK_INLINE f32x16 fused(f32x16 a, f32x16 b, f32x16 c) {
+#if defined(__clang__)
+    return __builtin_elementwise_fma(a, b, c);
+#else
+    f32x16 sums;
+    CK_UNROLL for (int i = 0; i < 16; i++) sums[i] = __builtin_fmaf(a[i], b[i], c[i]);
+    return sums;
+#endif
+}
+
 CK_INLINE f32x16 as_float(i32x16 v) { return (f32x16)v; }
 CK_INLINE i32x16 as_int(f32x16 v) { return (i32x16)v; }
 CK_INLINE f32x16 choose(i32x16 mask, f32x16 a, f32x16 b) {

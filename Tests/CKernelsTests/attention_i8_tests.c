@@ -9,6 +9,7 @@ typedef enum contents {
     SATURATED,    // every quantized value is 127 or -127
     SMALL,        // below what is quantized as zeros, and around
     NON_FINITE,   // NaNs, infinities, the largest floats
+    TIED,         // every row of v the same values, turned: which norm is the smallest is decided by rounding
     CONTENTS
 } contents;
 
@@ -53,6 +54,9 @@ static head make_head(rng *r, int32_t queries, int32_t keys, int32_t head_dim, b
     fill(r, q, used_q, what);
     fill(r, k, used_k, what);
     fill(r, v, used_v, what);
+    for (int32_t j = 1; j < keys && what == TIED; j++)
+        for (int32_t d = 0; d < head_dim; d++)
+            v[(size_t)j * (size_t)h.keys.stride_v + (size_t)d] = v[(size_t)((d + j) % head_dim)];
     for (int32_t j = 0; j < keys; j++) {
         h.bias[j] = logf((float)(1 + rng_below(r, 500)));
         if (kind == ALL_MASKED || (kind == MASKED && rng_below(r, 2) == 0)) h.bias[j] = -INFINITY;
