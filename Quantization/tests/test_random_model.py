@@ -73,6 +73,28 @@ def test_a_whole_model_has_what_the_daemon_wants(monkeypatch, tmp_path):
     assert files == {"model.json", *description["files"]}
 
 
+@pytest.mark.parametrize("layers", [1, 5])
+def test_the_number_of_layers_can_be_asked_for(small, tmp_path, layers):
+    out = tmp_path / str(layers)
+    assert main(["convert", "--random", "small", "--layers", str(layers), str(out)]) == 0
+    assert json.loads((out / "model.json").read_text())["transformer"]["num_layers"] == layers
+    blocks = {name.split(".")[1] for name in TensorFile(out / "transformer.safetensors") if name.startswith("blocks.")}
+    assert blocks == {str(index) for index in range(layers)}
+
+
+@pytest.mark.parametrize("layers", ["0", "129"])
+def test_refuses_a_number_of_layers(tmp_path, capsys, layers):
+    assert main(["convert", "--random", "nano-like", "--layers", layers, str(tmp_path / "out")]) == 1
+    assert f"--layers: 1 to 128, not {layers}" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("option", ["--layers", "--like"])
+def test_refuses_what_a_checkpoint_decides(tmp_path, capsys, option):
+    assert main(["convert", option, "1", str(tmp_path), str(tmp_path / "out")]) == 1
+    assert f"convert {option} is for --random" in capsys.readouterr().err
+
+
 def test_refuses_what_it_does_not_know(tmp_path, capsys):
     assert main(["convert", "--random", "wan9", str(tmp_path / "out")]) == 1
     assert "no random model is called 'wan9'" in capsys.readouterr().err
