@@ -31,18 +31,36 @@ public final class Compute: Sendable {
         }
     }
 
-    /// Splits `0 ..< count` into ranges of about equal work and runs `body` for each on the pool.
+    /// Splits `0 ..< count` into ranges and runs `body` for each on the pool.
     ///
     /// - Parameter cost: of one element, in floats touched or multiplied; small totals stay on the calling thread.
     public func parallel(count: Int, cost: Int, _ body: (_ range: Range<Int>) -> Void) {
         guard count > 0 else { return }
         let cost = max(cost, 1)
-        let share = max(Self.smallestChunk / cost, count / (pool.threads * 8))
-        let grain = max(1, min(share, Self.largestChunk / cost))
-        let chunks = (count + grain - 1) / grain
-        parallel(chunks: chunks) { chunk in
-            body(chunk * grain..<min((chunk + 1) * grain, count))
+        let smallest = max(Self.smallestChunk / cost, count / (pool.threads * 16))
+        let chunks = Self.shrinkingChunks(
+            of: count, threads: pool.threads, smallest: smallest, largest: Self.largestChunk / cost)
+        parallel(chunks: chunks.count) { body(chunks[$0]) }
+    }
+
+    /// Cuts `0 ..< count` at multiples of `unit`, each chunk a fair share of half of what the chunks before it left: who is
+    /// late, on a slower core or interrupted, is late with little. One thread has nobody to wait for.
+    ///
+    /// - Parameters:
+    ///   - smallest, largest: of a chunk; it has a unit at least.
+    static func shrinkingChunks(
+        of count: Int, unit: Int = 1, threads: Int, smallest: Int, largest: Int
+    ) -> [Range<Int>] {
+        var chunks: [Range<Int>] = []
+        var start = 0
+        while start < count {
+            let share = threads == 1 ? count : (count - start) / (2 * threads)
+            let size = min(max(share, smallest), largest)
+            let end = size >= count - start ? count : min(start + max(size / unit, 1) * unit, count)
+            chunks.append(start..<end)
+            start = end
         }
+        return chunks
     }
 
     /// Below this a hand-over to another thread costs more than it saves.

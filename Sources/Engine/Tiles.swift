@@ -34,7 +34,8 @@ struct Tiles {
         self.panel = panel
         if threads > 1 && rows >= 96 * threads {
             // Every thread has rows of its own: each quantizes them, and reads all weights.
-            rowChunks = Self.shrinking(rows: rows, panel: panel, threads: threads, maximumRows: maximumRows)
+            rowChunks = Compute.shrinkingChunks(
+                of: rows, unit: panel, threads: threads, smallest: Self.smallestRows, largest: maximumRows)
             outputChunks = 1
         } else {
             let chunks = max((rows - 1) / (maximumRows / panel * panel) + 1, 1)
@@ -46,20 +47,6 @@ struct Tiles {
         let chunkRows = max(rowChunks.map(\.count).max() ?? 0, 1)
         rowPass = inputs > Self.longRow && outputChunks == 1 ? min(Self.longRowPass, chunkRows) : chunkRows
         step = max(64, Self.callProducts / (rowPass * max(inputs, 1)) & ~31)
-    }
-
-    /// Each chunk is a fair share of half of what the chunks before it left: who is late, on a slower core or
-    /// interrupted, is late with little.
-    private static func shrinking(rows: Int, panel: Int, threads: Int, maximumRows: Int) -> [Range<Int>] {
-        var chunks: [Range<Int>] = []
-        var start = 0
-        while start < rows {
-            let share = min(max((rows - start) / (2 * threads), smallestRows), maximumRows)
-            let end = min(start + max(share / panel, 1) * panel, rows)
-            chunks.append(start..<end)
-            start = end
-        }
-        return chunks
     }
 
     /// Part `index` of `parts` of `0 ..< count`, cut at multiples of `unit` only; sizes differ by one unit at most.

@@ -354,6 +354,22 @@ import Testing
         }
     }
 
+    @Test(arguments: [1, 2, 4, 64]) func chunksShrink(threads: Int) {
+        for (count, unit, smallest, largest) in [
+            (800, 6, 24, 1056), (64, 1, 3, 100), (5000, 12, 48, 500), (7, 4, 0, 0),
+        ] {
+            let chunks = Compute.shrinkingChunks(
+                of: count, unit: unit, threads: threads, smallest: smallest, largest: largest)
+            #expect(chunks.flatMap(Array.init) == Array(0..<count))
+            #expect(chunks.allSatisfy { $0.lowerBound % unit == 0 && $0.count <= max(largest, unit) })
+            #expect(zip(chunks, chunks.dropFirst()).allSatisfy { $0.count >= $1.count })
+            #expect(chunks.dropLast().allSatisfy { $0.count >= min(smallest, largest) / unit * unit })
+            let share = threads == 1 ? count : count / (2 * threads)
+            #expect(chunks[0].count <= max(share, smallest, unit))
+            #expect(threads > 1 || largest < count || chunks.count == 1)
+        }
+    }
+
     /// A chunk of the largest attention stays short enough for a cancel within 250 ms, even in plain C.
     @Test func boundsTheWorkOfAChunk() {
         for keys in [1, 1000, 32_760] {

@@ -26,7 +26,7 @@ const char *qemu_plugin_insn_symbol(const struct qemu_plugin_insn *);
 #define EXPORT __attribute__((visibility("default")))
 EXPORT int qemu_plugin_version = 1;
 
-enum { NAMES = 4096, BLOCKS = 65536, CASES = 256, HOTTEST = 12 };
+enum { NAMES = 4096, BLOCKS = 65536, CASES = 256, HOTTEST = 32 };
 
 struct block {
     uint64_t address, length, times;
