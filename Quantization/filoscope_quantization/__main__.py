@@ -19,9 +19,9 @@ def convert(arguments):
         what = "a transformer alone" if arguments.like is None else "a whole model"
         print(f"wrote {arguments.out_dir}: {what}, {size} bytes")
         return
-    if arguments.layers is not None or arguments.like is not None:
-        option = "--layers" if arguments.layers is not None else "--like"
-        raise QuantizationError(f"convert {option} is for --random: a checkpoint's own network is kept")
+    for option, value in (("--layers", arguments.layers), ("--like", arguments.like)):
+        if value is not None:
+            raise QuantizationError(f"convert {option} is for --random: a checkpoint's own network is kept")
     if arguments.float_dir is None:
         raise QuantizationError("convert needs a float checkpoint folder and the folder to write")
 

@@ -106,7 +106,7 @@ public struct Linear: @unchecked Sendable {
         let output = Output(y: y, stride: strideY ?? outputs, activation: activation)
         switch storage {
         case .int8(let matrix):
-            multiply(x, nil, matrix, output, compute)
+            multiply(x, nil, matrix, int8Tiles(rows: x.rows, compute), output, compute)
         case .float(let weight, let bias):
             guard let floats = x.floats else { preconditionFailure("\(name) has float weights and needs float rows") }
             multiply(floats, stride: x.stride, rows: x.rows, weight, bias, output, compute)
@@ -133,12 +133,12 @@ public struct Linear: @unchecked Sendable {
         case .int8(let matrix):
             let tiles = int8Tiles(rows: source.rows, compute)
             if tiles.ownsRows {
-                multiply(QuantizedRows(source, scratch: scratch), source, matrix, output, compute)
+                multiply(QuantizedRows(source, scratch: scratch), source, matrix, tiles, output, compute)
             } else {
                 let quantized = QuantizedRows(
                     source.x, stride: source.stride, rows: source.rows, width: inputs,
                     normalization: source.normalization, compute: compute, scratch: scratch)
-                multiply(quantized, nil, matrix, output, compute)
+                multiply(quantized, nil, matrix, tiles, output, compute)
             }
         case .float(let weight, let bias):
             var x = source.x
@@ -160,10 +160,10 @@ public struct Linear: @unchecked Sendable {
 
     /// - Parameter source: quantized on the way when it is given; each row must then belong to one chunk.
     private func multiply(
-        _ x: QuantizedRows, _ source: RowSource?, _ matrix: ck_matrix_i8, _ output: Output, _ compute: Compute
+        _ x: QuantizedRows, _ source: RowSource?, _ matrix: ck_matrix_i8, _ tiles: Tiles, _ output: Output,
+        _ compute: Compute
     ) {
         let kernel = compute.kernels.linear_i8.unsafelyUnwrapped
-        let tiles = int8Tiles(rows: x.rows, compute)
         withUnsafePointer(to: matrix) { matrix in
             withUnsafePointer(to: source?.arguments ?? ck_quantize_args()) { quantize in
                 var arguments = ck_linear_i8_args()
@@ -206,6 +206,7 @@ public struct Linear: @unchecked Sendable {
         let kernel = compute.kernels.linear_f32.unsafelyUnwrapped
         let target = output.adds ? output.temporary.unsafelyUnwrapped : output.y
         let width = Int32(inputs)
+        // 12 rows are whole tiles of every level's float kernel.
         Tiles(
             rows: rows, inputs: inputs, outputs: outputs, threads: compute.pool.threads, maximumRows: 192, panel: 12
         )

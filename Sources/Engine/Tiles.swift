@@ -32,27 +32,23 @@ struct Tiles {
         self.rows = rows
         self.outputs = outputs
         self.panel = panel
-        if threads > 1 && rows >= 96 * threads {
-            // Every thread has rows of its own: each quantizes them, and reads all weights.
-            rowChunks = Compute.shrinkingChunks(
-                of: rows, unit: panel, threads: threads, smallest: Self.smallestRows, largest: maximumRows)
-            outputChunks = 1
-        } else {
-            let chunks = max((rows - 1) / (maximumRows / panel * panel) + 1, 1)
-            rowChunks = (0..<chunks).map { Self.part($0, of: chunks, count: rows, unit: panel) }
-            // Few rows: every thread has weights of its own, 64 outputs or more.
-            let most = threads > 1 ? min(max(outputs / 64, 1), 4 * threads) : 1
-            outputChunks = most / min(most, threads) * min(most, threads)
-        }
-        let chunkRows = max(rowChunks.map(\.count).max() ?? 0, 1)
+        // Enough rows: every thread has some of its own, quantizes them and reads all weights. Few: it has weights of its own,
+        // 64 outputs or more.
+        let sharesRows = threads > 1 && rows >= 96 * threads
+        rowChunks = Compute.shrinkingChunks(
+            of: rows, unit: panel, threads: sharesRows ? threads : 1, smallest: Self.smallestRows, largest: maximumRows)
+        let most = threads == 1 || sharesRows ? 1 : min(max(outputs / 64, 1), 4 * threads)
+        outputChunks = most > threads ? most / threads * threads : most
+        let chunkRows = max(rowChunks.first?.count ?? 0, 1)
         rowPass = inputs > Self.longRow && outputChunks == 1 ? min(Self.longRowPass, chunkRows) : chunkRows
         step = max(64, Self.callProducts / (rowPass * max(inputs, 1)) & ~31)
     }
 
-    /// Part `index` of `parts` of `0 ..< count`, cut at multiples of `unit` only; sizes differ by one unit at most.
-    private static func part(_ index: Int, of parts: Int, count: Int, unit: Int) -> Range<Int> {
-        let units = (count + unit - 1) / unit
-        return min(units * index / parts * unit, count)..<min(units * (index + 1) / parts * unit, count)
+    /// The outputs of one of `outputChunks`, as many as its neighbours have but for one unit.
+    private func outputs(ofChunk index: Int) -> Range<Int> {
+        let units = (outputs + Self.outputUnit - 1) / Self.outputUnit
+        func start(_ index: Int) -> Int { min(units * index / outputChunks * Self.outputUnit, outputs) }
+        return start(index)..<start(index + 1)
     }
 
     /// Whether each row belongs to one chunk.
@@ -73,8 +69,7 @@ struct Tiles {
     func run(_ compute: Compute, _ body: (_ call: Call) -> Void) {
         compute.parallel(chunks: rowChunks.count * outputChunks) { chunk in
             runChunk(
-                rowChunks[chunk % rowChunks.count],
-                Self.part(chunk / rowChunks.count, of: outputChunks, count: outputs, unit: Self.outputUnit),
+                rowChunks[chunk % rowChunks.count], outputs(ofChunk: chunk / rowChunks.count),
                 isCancelled: { compute.isCancelled }, body)
         }
     }
