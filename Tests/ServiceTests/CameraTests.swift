@@ -179,7 +179,7 @@ import Video
     @Test func aDriverThatHangsHoldsUpNobodyElse() async throws {
         let lens = Lens()
         lens.state.withLock { $0.hangs = true }
-        var options = ServiceOptions()
+        var options = ServiceOptions.patient
         options.cameraMilliseconds = 500
         try await TestService.run(options: options, takePictures: lens.take) { service in
             let first = try service.connect()

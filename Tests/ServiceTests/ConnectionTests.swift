@@ -6,7 +6,7 @@ import Testing
 /// What happens where as many connections are open as may be.
 @Suite struct ConnectionTests {
     private func options(_ count: Int, ofOneUser: Int) -> ServiceOptions {
-        var options = ServiceOptions()
+        var options = ServiceOptions.patient
         (options.connections, options.connectionsPerPeer) = (count, ofOneUser)
         return options
     }

@@ -8,7 +8,7 @@ import Testing
     private func withService(
         _ adjust: (inout ServiceOptions) -> Void = { _ in }, _ body: @escaping @Sendable (TestService) throws -> Void
     ) async throws {
-        var options = ServiceOptions()
+        var options = ServiceOptions.patient
         adjust(&options)
         try await TestService.run(options: options) { service in
             try body(service)
@@ -195,7 +195,7 @@ import Testing
     @Test func connectionsAreCapped() async throws {
         try await TestService.run(
             options: {
-                var options = ServiceOptions()
+                var options = ServiceOptions.patient
                 options.connections = 8
                 return options
             }()

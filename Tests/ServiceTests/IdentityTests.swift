@@ -66,7 +66,7 @@ import Testing
     }
 
     @Test func membersOfTheAdministratorsGroupSeeAll() async throws {
-        var options = ServiceOptions()
+        var options = ServiceOptions.patient
         options.administratorGroupID = 4242
         try await TestService.run(options: options) { service in
             service.openToEverybody()

@@ -158,7 +158,7 @@ import Testing
     }
 
     @Test func tooMuchIsRefused() async throws {
-        var options = ServiceOptions()
+        var options = ServiceOptions.patient
         options.bodyBytes = 1000
         try await TestService.run(options: options) { service throws in
             #expect(try Self.post(service, String(repeating: " ", count: 1001)).status == 413)

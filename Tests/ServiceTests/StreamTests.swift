@@ -62,7 +62,7 @@ import Testing
 
     @Test func aClientThatNeverReadsDelaysNobody() async throws {
         let generator = FakeGenerator(.init(stepMilliseconds: 10, isHeld: true))
-        var options = ServiceOptions()
+        var options = ServiceOptions.patient
         options.writeTimeout = .seconds(5 * TestService.patience)
         // Frames far larger than what the kernel takes for a client that doesn't read.
         try await TestService.run(options: options, generator: generator, previewBytes: 400_000) { service in

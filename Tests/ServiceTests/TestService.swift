@@ -100,7 +100,7 @@ struct TestService {
     let generator: FakeGenerator
 
     static func run(
-        options: ServiceOptions = .init(), generator: FakeGenerator = FakeGenerator(), limits: JobLimits = .init(),
+        options: ServiceOptions = .patient, generator: FakeGenerator = FakeGenerator(), limits: JobLimits = .init(),
         previewBytes: Int? = nil, takePictures: (@Sendable (PictureOrder) throws(CameraError) -> [Frame])? = nil,
         _ body: @escaping @Sendable (TestService) throws -> Void
     ) async throws {
@@ -162,6 +162,19 @@ struct TestService {
             usleep(10_000)
         }
         return false
+    }
+}
+
+extension ServiceOptions {
+    /// The product's limits, but for its patience: on a busy machine a test may come to its next line after minutes.
+    /// A test of a timeout sets its own.
+    static var patient: ServiceOptions {
+        var options = ServiceOptions()
+        options.headTimeout = .seconds(900)
+        options.requestTimeout = .seconds(900)
+        options.idleTimeout = .seconds(900)
+        options.writeTimeout = .seconds(900)
+        return options
     }
 }
 

@@ -141,7 +141,7 @@ import Video
     }
 
     @Test func manySlowUploadsDoNotFillTheMemory() async throws {
-        var options = ServiceOptions()
+        var options = ServiceOptions.patient
         options.allBodiesBytes = 1 << 20
         try await TestService.run(options: options) { service in
             let slow = try service.connect()
