@@ -27,7 +27,7 @@
 
 #if defined(__x86_64__)
 #define CK_AVX2 "avx2,fma"
-#define CK_AVX512 "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni"
+#define CK_AVX512 "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi,avx512vbmi2"
 #define CK_VNNI256 "avx2,fma,avx512f,avx512vl,avx512vnni"
 #define CK_AVXVNNI "avx2,fma,avxvnni"
 #elif defined(__aarch64__) && defined(__clang__)

@@ -90,8 +90,8 @@ typedef struct li_finish {
 /// An exact sum to float32. Whatever `how` says is known to the compiler.
 CK_INLINE f32x16 finish_value(i32x16 sum, f32x16 scale, f32x16 bias, const float *residual, const float *gate, int32_t n,
                               const li_finish how) {
-    f32x16 v = __builtin_convertvector(sum, f32x16) * scale;
-    if (how.bias) v = v + bias;
+    f32x16 v = __builtin_convertvector(sum, f32x16);
+    v = how.bias ? fused(v, scale, bias) : v * scale;
     v = activation16(v, how.activation);
     if (how.residual) {
         if (how.gate) v = v * load_first(gate, n);

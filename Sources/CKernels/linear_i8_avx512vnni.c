@@ -10,31 +10,84 @@ CK_TARGET_BEGIN(CK_AVX512)
 #define LI_WEIGHT_BYTES (384 * 1024)
 #define LI_QUANTIZE ck_quantize_panels_avx512vnni
 #define LI_PUTS_PAIRS
+#define LI_SCALES_ROWS
 #define LI_FUSES
 #include "linear_i8.inc.h"
 
-CK_INLINE __m512i rounded(const f32x16 v[4]) {
-    __m512i n[4];
-    CK_UNROLL for (int i = 0; i < 4; i++) n[i] = _mm512_cvtps_epi32((__m512)v[i]);
-    return _mm512_packs_epi16(_mm512_packs_epi32(n[0], n[1]), _mm512_packs_epi32(n[2], n[3]));
+/// The larger magnitude; the other where one is NaN.
+CK_INLINE __m512 larger_magnitude(__m512 a, __m512 b) { return _mm512_range_ps(a, b, 0xb); }
+
+/// Largest magnitudes of eight vectors, in their order.
+CK_INLINE __m256 largest_of_eight(const __m512 v[8]) {
+    __m512 a[4], b[2];
+    CK_UNROLL for (int i = 0; i < 4; i++)
+        a[i] = _mm512_max_ps(_mm512_shuffle_f32x4(v[2 * i], v[2 * i + 1], 0x44),
+                             _mm512_shuffle_f32x4(v[2 * i], v[2 * i + 1], 0xee));
+    CK_UNROLL for (int i = 0; i < 2; i++)
+        b[i] = _mm512_max_ps(_mm512_shuffle_f32x4(a[2 * i], a[2 * i + 1], 0x88),
+                             _mm512_shuffle_f32x4(a[2 * i], a[2 * i + 1], 0xdd));
+    const __m512 c = _mm512_max_ps(_mm512_unpacklo_ps(b[0], b[1]), _mm512_unpackhi_ps(b[0], b[1]));
+    const __m512 d = _mm512_max_ps(c, _mm512_shuffle_ps(c, c, 0x4e));
+    const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 0, 0, 0, 0, 0, 0, 0, 0);
+    return _mm512_castps512_ps256(_mm512_permutexvar_ps(order, d));
 }
 
-/// Packs stay in their 128 bits, so that dword 4 l + i is the l-th of v[i]: gathered for both rows at once, eight bytes of
-/// one beside eight of the other, they leave as they lie in the panel, and no shuffle is spent on what a store extracts.
-CK_INLINE void put_pair(int8_t *to, const f32x16 v0[4], const f32x16 v1[4]) {
-    const __m512i low = _mm512_setr_epi32(0, 4, 16, 20, 8, 12, 24, 28, 1, 5, 17, 21, 9, 13, 25, 29);
-    const __m512i two = _mm512_set1_epi32(2), flip = _mm512_set1_epi8((char)LI_PANEL_FLIP);
-    const __m512i a = rounded(v0), b = rounded(v1);
-    const __m512i first = _mm512_xor_si512(_mm512_permutex2var_epi32(a, low, b), flip);
-    const __m512i second = _mm512_xor_si512(_mm512_permutex2var_epi32(a, _mm512_add_epi32(low, two), b), flip);
-    _mm_storeu_si128((__m128i *)to, _mm512_castsi512_si128(first));
-    _mm_storeu_si128((__m128i *)(to + LI_STEP), _mm512_extracti32x4_epi32(first, 1));
-    _mm_storeu_si128((__m128i *)(to + 2 * LI_STEP), _mm512_extracti32x4_epi32(first, 2));
-    _mm_storeu_si128((__m128i *)(to + 3 * LI_STEP), _mm512_extracti32x4_epi32(first, 3));
-    _mm_storeu_si128((__m128i *)(to + 4 * LI_STEP), _mm512_castsi512_si128(second));
-    _mm_storeu_si128((__m128i *)(to + 5 * LI_STEP), _mm512_extracti32x4_epi32(second, 1));
-    _mm_storeu_si128((__m128i *)(to + 6 * LI_STEP), _mm512_extracti32x4_epi32(second, 2));
-    _mm_storeu_si128((__m128i *)(to + 7 * LI_STEP), _mm512_extracti32x4_epi32(second, 3));
+/// What is not finite vanishes from the maxima. It is found in a sum of products of all values, which never comes back from
+/// infinity or NaN; that sum starts at 1, since subnormal results are slow. Should it overflow, nothing is lost but time.
+CK_INLINE int scale_rows(const li_row *rows, int32_t count, int32_t in, float *factor, float *scale, const int normalize) {
+    __m512 largest[8];
+    f32x16 finite[2] = {splat(1.0f), splat(1.0f)};
+    CK_UNROLL for (int i = 0; i < 8; i++) largest[i] = _mm512_setzero_ps();
+    for (int32_t r = 0; r < count; r++) {
+        __m512 maxima[2] = {_mm512_setzero_ps(), _mm512_setzero_ps()};
+        int32_t i = 0;
+        for (; i + 64 <= in; i += 64) {
+            CK_UNROLL for (int j = 0; j < 2; j++) {
+                const f32x16 a = row_values(&rows[r], i + 32 * j, 16, normalize);
+                const f32x16 b = row_values(&rows[r], i + 32 * j + 16, 16, normalize);
+                maxima[0] = larger_magnitude((__m512)a, maxima[0]);
+                maxima[1] = larger_magnitude((__m512)b, maxima[1]);
+                finite[j] = fused(a, b, finite[j]);
+            }
+        }
+        for (; i < in; i += 16) {
+            const f32x16 a = row_values(&rows[r], i, in - i < 16 ? in - i : 16, normalize);
+            maxima[0] = larger_magnitude((__m512)a, maxima[0]);
+            finite[0] = fused(a, a, finite[0]);
+        }
+        largest[r] = larger_magnitude(maxima[0], maxima[1]);
+    }
+    enum { NOT_FINITE = 0x99 };  // signalling and quiet NaNs, either infinity
+    if (_mm512_fpclass_ps_mask((__m512)(finite[0] + finite[1]), NOT_FINITE) != 0) return 0;
+    const __m256 row = largest_of_eight(largest), steps = _mm256_set1_ps(127.0f);
+    const __mmask8 some = _mm256_cmp_ps_mask(row, _mm256_set1_ps(CK_ROW_ZERO), _CMP_NLT_UQ);
+    const __mmask8 mine = (__mmask8)((1 << count) - 1);
+    _mm256_mask_storeu_ps(factor, mine, _mm256_maskz_div_ps(some, steps, row));
+    _mm256_mask_storeu_ps(scale, mine, _mm256_maskz_div_ps(some, row, steps));
+    return 1;
+}
+
+/// Values of 32 inputs of two rows meet in one vector, a byte of each in every dword: rotated in from the top, the first
+/// ends lowest. One permutation then lays eight bytes of one row beside eight of the other, as they lie in the panel, and
+/// no shuffle is spent on what a store extracts.
+CK_INLINE void put_pair(int8_t *to, const f32x16 v[2][4], const float factor[2]) {
+    _Alignas(64) static const uint8_t places[64] = {
+        0, 4, 8,  12, 16, 20, 24, 28, 2, 6, 10, 14, 18, 22, 26, 30, 32, 36, 40, 44, 48, 52, 56, 60, 34, 38, 42, 46, 50, 54, 58, 62,
+        1, 5, 9,  13, 17, 21, 25, 29, 3, 7, 11, 15, 19, 23, 27, 31, 33, 37, 41, 45, 49, 53, 57, 61, 35, 39, 43, 47, 51, 55, 59, 63};
+    const __m512i place = _mm512_load_si512(places);
+    CK_UNROLL for (int half = 0; half < 2; half++) {
+        __m512i bytes = _mm512_setzero_si512();
+        CK_UNROLL for (int i = 0; i < 4; i++) {
+            const f32x16 x = fused(v[i / 2][2 * half + i % 2], splat(factor[i / 2]), splat(LI_MAGIC));
+            bytes = i == 0 ? _mm512_ror_epi32((__m512i)x, 8) : _mm512_shrdi_epi32(bytes, (__m512i)x, 8);
+        }
+        bytes = _mm512_permutexvar_epi8(place, bytes);
+        int8_t *at = to + 4 * half * LI_STEP;
+        _mm_storeu_si128((__m128i *)at, _mm512_castsi512_si128(bytes));
+        _mm_storeu_si128((__m128i *)(at + LI_STEP), _mm512_extracti32x4_epi32(bytes, 1));
+        _mm_storeu_si128((__m128i *)(at + 2 * LI_STEP), _mm512_extracti32x4_epi32(bytes, 2));
+        _mm_storeu_si128((__m128i *)(at + 3 * LI_STEP), _mm512_extracti32x4_epi32(bytes, 3));
+    }
 }
 
 /// One block of 8 inputs.

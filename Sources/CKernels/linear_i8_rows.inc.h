@@ -55,27 +55,6 @@ CK_INLINE f32x16 row_values(const li_row *row, int32_t i, int32_t n, const int n
     return v;
 }
 
-CK_INLINE int32_t largest_lane(i32x16 v) {
-    int32_t largest = 0;
-    for (int i = 0; i < 16; i++) largest = v[i] > largest ? v[i] : largest;
-    return largest;
-}
-
-/// The bits of the largest magnitude as an integer: floats of one sign are ordered as their bits are, NaNs above infinity.
-CK_INLINE int32_t row_largest_bits(const li_row *row, int32_t in, const int normalize) {
-    i32x16 maxima[4] = {{0}, {0}, {0}, {0}};
-    int32_t i = 0;
-    for (; i + 64 <= in; i += 64) {
-        CK_UNROLL for (int j = 0; j < 4; j++)
-            maxima[j] = larger_int(as_int(magnitude(row_values(row, i + 16 * j, 16, normalize))), maxima[j]);
-    }
-    for (; i < in; i += 16) {
-        const int32_t n = in - i < 16 ? in - i : 16;
-        maxima[0] = larger_int(as_int(magnitude(row_values(row, i, n, normalize))), maxima[0]);
-    }
-    return largest_lane(larger_int(larger_int(maxima[0], maxima[1]), larger_int(maxima[2], maxima[3])));
-}
-
 /// The largest magnitude that is not NaN.
 static float row_largest_number(const li_row *row, int32_t in, const int normalize) {
     f32x16 maxima = {0};
@@ -94,13 +73,16 @@ static float row_largest_number(const li_row *row, int32_t in, const int normali
     return largest < CK_FLOAT_MAX ? largest : CK_FLOAT_MAX;
 }
 
-/// Two blocks of 8 inputs of one row into its panel. Nothing finite leaves -127...127, so only rows with more than that
-/// are `hard`.
+/// What rounds x · factor when it is added, and leaves x's byte of the panel lowest.
+#define LI_MAGIC (CK_MAGIC + (float)LI_PANEL_FLIP)
+
+/// Two blocks of 8 inputs of one row into its panel. Nothing finite leaves -127...127; rows with more than that are `hard`.
 CK_INLINE void put_values(int8_t *to, f32x16 v, float factor, const int hard) {
-    if (hard) v = choose(v == v, v, splat(0.0f));
-    v = v * factor;
-    if (hard) v = smaller(larger(v, splat(-127.0f)), splat(127.0f));
-    const i8x16 bytes = __builtin_convertvector(as_int(v + CK_MAGIC), i8x16) ^ (int8_t)LI_PANEL_FLIP;
+    if (hard) {
+        v = choose(v == v, v, splat(0.0f));
+        v = smaller(larger(v, splat(-CK_FLOAT_MAX)), splat(CK_FLOAT_MAX));
+    }
+    const i8x16 bytes = __builtin_convertvector(as_int(fused(v, splat(factor), splat(LI_MAGIC))), i8x16);
     const f64x2 halves = (f64x2)bytes;
     for (int repeat = 0; repeat < LI_UNIT / 8; repeat++) {
         *(f64_unaligned *)(to + 8 * repeat) = halves[0];
@@ -109,8 +91,8 @@ CK_INLINE void put_values(int8_t *to, f32x16 v, float factor, const int hard) {
 }
 
 #ifdef LI_PUTS_PAIRS
-/// 64 values each of two neighbouring rows, times their factors, none of them hard.
-CK_INLINE void put_pair(int8_t *to, const f32x16 v0[4], const f32x16 v1[4]);
+/// 64 values each of two neighbouring rows, none of them hard.
+CK_INLINE void put_pair(int8_t *to, const f32x16 v[2][4], const float factor[2]);
 #endif
 
 /// Values i..<in of a row.
@@ -176,27 +158,58 @@ CK_INLINE void put_pair_of_rows(const li_row rows[2], int32_t i, int32_t end, co
     for (; i + 64 <= end; i += 64) {
         f32x16 v[2][4];
         CK_UNROLL for (int r = 0; r < 2; r++) {
-            CK_UNROLL for (int j = 0; j < 4; j++) v[r][j] = row_values(&rows[r], i + 16 * j, 16, normalize) * factor[r];
+            CK_UNROLL for (int j = 0; j < 4; j++) v[r][j] = row_values(&rows[r], i + 16 * j, 16, normalize);
         }
-        put_pair(to + (size_t)(i / 8) * LI_STEP, v[0], v[1]);
+        put_pair(to + (size_t)(i / 8) * LI_STEP, (const f32x16 (*)[4])v, factor);
     }
 #endif
     for (int r = 0; r < 2; r++) put_row(&rows[r], i, end, factor[r], to + (size_t)r * LI_UNIT, normalize, 0);
 }
+
+#ifdef LI_SCALES_ROWS
+/// The factors and scales of `count` rows. 0, with nothing that counts, where a value is not finite or might not be.
+CK_INLINE int scale_rows(const li_row *rows, int32_t count, int32_t in, float *factor, float *scale, const int normalize);
+#else
+CK_INLINE int32_t largest_lane(i32x16 v) {
+    int32_t largest = 0;
+    for (int i = 0; i < 16; i++) largest = v[i] > largest ? v[i] : largest;
+    return largest;
+}
+
+/// The bits of the largest magnitude as an integer: floats of one sign are ordered as their bits are, NaNs above infinity.
+CK_INLINE int32_t row_largest_bits(const li_row *row, int32_t in, const int normalize) {
+    i32x16 maxima[4] = {{0}, {0}, {0}, {0}};
+    int32_t i = 0;
+    for (; i + 64 <= in; i += 64) {
+        CK_UNROLL for (int j = 0; j < 4; j++)
+            maxima[j] = larger_int(as_int(magnitude(row_values(row, i + 16 * j, 16, normalize))), maxima[j]);
+    }
+    for (; i < in; i += 16) {
+        const int32_t n = in - i < 16 ? in - i : 16;
+        maxima[0] = larger_int(as_int(magnitude(row_values(row, i, n, normalize))), maxima[0]);
+    }
+    return largest_lane(larger_int(larger_int(maxima[0], maxima[1]), larger_int(maxima[2], maxima[3])));
+}
+
+CK_INLINE int scale_rows(const li_row *rows, int32_t count, int32_t in, float *factor, float *scale, const int normalize) {
+    for (int32_t r = 0; r < count; r++) {
+        const int32_t bits = row_largest_bits(&rows[r], in, normalize);
+        if (bits >= 0x7f800000) return 0;
+        float largest;
+        memcpy(&largest, &bits, sizeof largest);
+        factor[r] = row_factor(largest, scale + r);
+    }
+    return 1;
+}
+#endif
 
 /// Rows next to each other in one panel. 0, with nothing done that counts, where one is hard.
 CK_INLINE int quantize_abreast(const ck_quantize_args *a, int32_t begin, int32_t count, int8_t *to, float *scale,
                                const int normalize) {
     li_row rows[LI_ROWS];
     float factor[LI_ROWS];
-    for (int32_t r = 0; r < count; r++) {
-        rows[r] = row_of(a, begin + r, normalize);
-        const int32_t bits = row_largest_bits(&rows[r], a->in, normalize);
-        if (bits >= 0x7f800000) return 0;
-        float largest;
-        memcpy(&largest, &bits, sizeof largest);
-        factor[r] = row_factor(largest, scale + begin + r);
-    }
+    for (int32_t r = 0; r < count; r++) rows[r] = row_of(a, begin + r, normalize);
+    if (!scale_rows(rows, count, a->in, factor, scale + begin, normalize)) return 0;
     // A long panel is written piece by piece, not once for each row: its lines would be fetched as often.
     for (int32_t i = 0; i < a->in; i += LI_PIECE) {
         const int32_t end = a->in - i < LI_PIECE ? a->in : i + LI_PIECE;

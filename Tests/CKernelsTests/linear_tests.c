@@ -273,8 +273,8 @@ static void linear_i8_case(test *t, rng *r, const linear_case *c) {
             int32_t exact = 0;
             for (int32_t i = 0; i < in; i++)
                 exact += q[(size_t)row * padded + (size_t)i] * plain[(size_t)o * padded + (size_t)i];
-            float v = (float)exact * (scale_x[row] * scale[o]);
-            if (c->bias) v = v + bias[o];
+            const float unit = scale_x[row] * scale[o];
+            float v = c->bias ? __builtin_fmaf((float)exact, unit, bias[o]) : (float)exact * unit;
             if (c->gate) v = v * gates[(c->gate == 2 ? (size_t)index[row] * outs : 0) + (size_t)o];
             if (c->residual) v = residual[(size_t)row * stride + (size_t)o] + v;
             expect(t, got[(size_t)row * stride + (size_t)o] == v, "%s: row %d output %d is not the exact sum", what,
