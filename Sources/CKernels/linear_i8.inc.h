@@ -300,6 +300,9 @@ static void linear_rows(const ck_linear_i8_args *a, int32_t row_begin, int32_t r
     static li_whole *const wholes[] = {whole_bias, whole_bias_gelu, whole_bias_gated, whole_other};
     li_whole *const whole = wholes[kind_of_finish(a)];
 #endif
+    // Neither half of rounding the next panel's rows has to wait, nor does anything for it, between tiles of this panel.
+    const int overlaps = a->source != NULL && a->source->in <= LI_ABREAST_FLOATS / LI_ROWS;
+    li_rounding rounding;
     // Otherwise everything is in a cache after the first panel.
     const int streams = cuts > 1 || shares > 1;
     for (int32_t begin = out_begin; begin < out_end; begin += share) {
@@ -318,17 +321,24 @@ static void linear_rows(const ck_linear_i8_args *a, int32_t row_begin, int32_t r
                     (next_end - next_begin + 7) / 8, (size_t)next_count * 64, group,
                     (int64_t)panels * tiles_share / (LI_ASKED + 1));
             }
+            const int rounds = quantizes && first && begin == out_begin;
             for (int32_t r = row_begin; r < row_end; r += LI_ROWS) {
                 const int32_t tall = row_end - r < LI_ROWS ? row_end - r : LI_ROWS;
                 const int8_t *x = a->panels + (size_t)(r / LI_ROWS) * panel + (size_t)block * LI_STEP;
                 li_ahead next_panel = {0};
-                if (quantizes && first && begin == out_begin) {
-                    LI_QUANTIZE(a->source, r, r + tall, a->panels, a->scale_x);
-                    next_panel = ahead_of_rows(a->source, r + LI_ROWS, row_end, tiles_share);
+                if (rounds) {
+                    if (!overlaps || r == row_begin) LI_QUANTIZE(a->source, r, r + tall, a->panels, a->scale_x);
+                    next_panel = ahead_of_rows(a->source, r + (overlaps ? 2 : 1) * LI_ROWS, row_end, tiles_share);
                 } else if (streams && r + LI_ROWS < row_end) {
                     next_panel = ahead_of(x + panel, 1, (size_t)count * LI_STEP, 0, (tiles_share + 3) / 4);
                 }
-                for (int32_t o = begin; o < end; o += LI_OUTS) {
+                const int overlaps_now = rounds && overlaps && r + LI_ROWS < row_end;
+                for (int32_t o = begin, t = 0; o < end; o += LI_OUTS, t++) {
+                    if (overlaps_now && t == tiles_share / 3)
+                        quantize_begin(a->source, r + LI_ROWS, row_end - r < 2 * LI_ROWS ? row_end - r - LI_ROWS : LI_ROWS,
+                                       a->scale_x, &rounding);
+                    if (overlaps_now && t == tiles_share * 2 / 3)
+                        quantize_end(a->source, &rounding, panel, a->panels, a->scale_x);
                     const int32_t stop = end - o < LI_OUTS ? end : o + LI_OUTS;
                     const int32_t groups = (stop - o + 7) / 8;
                     li_ask lines, *ask = NULL;

@@ -37,32 +37,33 @@ CK_INLINE __m256 largest_of_eight(const __m512 v[8]) {
 CK_INLINE int scale_rows(const li_row *rows, int32_t count, int32_t in, float *factor, float *scale, const int normalize) {
     __m512 largest[8];
     f32x16 finite[2] = {splat(1.0f), splat(1.0f)};
-    CK_UNROLL for (int i = 0; i < 8; i++) largest[i] = _mm512_setzero_ps();
-    for (int32_t r = 0; r < count; r++) {
-        __m512 maxima[2] = {_mm512_setzero_ps(), _mm512_setzero_ps()};
-        int32_t i = 0;
-        for (; i + 64 <= in; i += 64) {
+    CK_UNROLL for (int r = 0; r < 8; r++) largest[r] = _mm512_setzero_ps();
+    int32_t i = 0;
+    for (; i + 64 <= in; i += 64) {
+        CK_UNROLL for (int r = 0; r < LI_ROWS; r++) {
+            if (r >= count) continue;
             CK_UNROLL for (int j = 0; j < 2; j++) {
                 const f32x16 a = row_values(&rows[r], i + 32 * j, 16, normalize);
                 const f32x16 b = row_values(&rows[r], i + 32 * j + 16, 16, normalize);
-                maxima[0] = larger_magnitude((__m512)a, maxima[0]);
-                maxima[1] = larger_magnitude((__m512)b, maxima[1]);
+                largest[r] = larger_magnitude((__m512)b, larger_magnitude((__m512)a, largest[r]));
                 finite[j] = fused(a, b, finite[j]);
             }
         }
-        for (; i < in; i += 16) {
+    }
+    for (; i < in; i += 16) {
+        CK_UNROLL for (int r = 0; r < LI_ROWS; r++) {
+            if (r >= count) continue;
             const f32x16 a = row_values(&rows[r], i, in - i < 16 ? in - i : 16, normalize);
-            maxima[0] = larger_magnitude((__m512)a, maxima[0]);
+            largest[r] = larger_magnitude((__m512)a, largest[r]);
             finite[0] = fused(a, a, finite[0]);
         }
-        largest[r] = larger_magnitude(maxima[0], maxima[1]);
     }
     enum { NOT_FINITE = 0x99 };  // signalling and quiet NaNs, either infinity
     if (_mm512_fpclass_ps_mask((__m512)(finite[0] + finite[1]), NOT_FINITE) != 0) return 0;
     const __m256 row = largest_of_eight(largest), steps = _mm256_set1_ps(127.0f);
     const __mmask8 some = _mm256_cmp_ps_mask(row, _mm256_set1_ps(CK_ROW_ZERO), _CMP_NLT_UQ);
     const __mmask8 mine = (__mmask8)((1 << count) - 1);
-    _mm256_mask_storeu_ps(factor, mine, _mm256_maskz_div_ps(some, steps, row));
+    _mm256_storeu_ps(factor, _mm256_maskz_div_ps(some, steps, row));
     _mm256_mask_storeu_ps(scale, mine, _mm256_maskz_div_ps(some, row, steps));
     return 1;
 }

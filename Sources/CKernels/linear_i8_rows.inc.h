@@ -151,19 +151,28 @@ CK_INLINE li_row row_of(const ck_quantize_args *a, int32_t r, const int normaliz
     return row;
 }
 
-/// Values i..<end of two neighbouring rows.
-CK_INLINE void put_pair_of_rows(const li_row rows[2], int32_t i, int32_t end, const float factor[2], int8_t *to,
-                                const int normalize) {
+/// Values i..<end of neighbouring rows.
+CK_INLINE void put_rows(const li_row *rows, int32_t count, int32_t i, int32_t end, const float *factor, int8_t *to,
+                        const int normalize) {
 #ifdef LI_PUTS_PAIRS
+    // A panel is written from its begin to its end, whatever the number of rows.
+    const int32_t begin = i, paired = count & ~1;
     for (; i + 64 <= end; i += 64) {
-        f32x16 v[2][4];
-        CK_UNROLL for (int r = 0; r < 2; r++) {
-            CK_UNROLL for (int j = 0; j < 4; j++) v[r][j] = row_values(&rows[r], i + 16 * j, 16, normalize);
+        CK_UNROLL for (int32_t r = 0; r + 1 < LI_ROWS; r += 2) {
+            if (r >= paired) continue;
+            f32x16 v[2][4];
+            CK_UNROLL for (int j = 0; j < 4; j++) {
+                v[0][j] = row_values(&rows[r], i + 16 * j, 16, normalize);
+                v[1][j] = row_values(&rows[r + 1], i + 16 * j, 16, normalize);
+            }
+            put_pair(to + (size_t)(i / 8) * LI_STEP + (size_t)r * LI_UNIT, (const f32x16 (*)[4])v, factor + r);
         }
-        put_pair(to + (size_t)(i / 8) * LI_STEP, (const f32x16 (*)[4])v, factor);
     }
+    for (int32_t r = 0; r < count && (i < end || paired < count); r++)
+        put_row(&rows[r], r < paired ? i : begin, end, factor[r], to + (size_t)r * LI_UNIT, normalize, 0);
+#else
+    for (int32_t r = 0; r < count; r++) put_row(&rows[r], i, end, factor[r], to + (size_t)r * LI_UNIT, normalize, 0);
 #endif
-    for (int r = 0; r < 2; r++) put_row(&rows[r], i, end, factor[r], to + (size_t)r * LI_UNIT, normalize, 0);
 }
 
 #ifdef LI_SCALES_ROWS
@@ -203,31 +212,45 @@ CK_INLINE int scale_rows(const li_row *rows, int32_t count, int32_t in, float *f
 }
 #endif
 
-/// Rows next to each other in one panel. 0, with nothing done that counts, where one is hard.
-CK_INLINE int quantize_abreast(const ck_quantize_args *a, int32_t begin, int32_t count, int8_t *to, float *scale,
-                               const int normalize) {
+/// Rows next to each other in one panel on their way to int8, between the two halves of it: the first finds what they are
+/// multiplied with, a long chain of few operations, the second does it.
+typedef struct li_rounding {
     li_row rows[LI_ROWS];
-    float factor[LI_ROWS];
-    for (int32_t r = 0; r < count; r++) rows[r] = row_of(a, begin + r, normalize);
-    if (!scale_rows(rows, count, a->in, factor, scale + begin, normalize)) return 0;
+    float factor[LI_ROWS < 8 ? 8 : LI_ROWS];
+    int32_t begin, count;
+    int rare;  // with a Hadamard transform, or with what is not finite: one row after another
+} li_rounding;
+
+CK_INLINE void begin_rows(const ck_quantize_args *a, li_rounding *to, const int32_t count, float *scale,
+                          const int normalize) {
+    for (int32_t r = 0; r < count; r++) to->rows[r] = row_of(a, to->begin + r, normalize);
+    to->rare = !scale_rows(to->rows, count, a->in, to->factor, scale + to->begin, normalize);
+}
+
+CK_INLINE void end_rows(const ck_quantize_args *a, const li_rounding *rounding, const int32_t count, int8_t *to,
+                        const int normalize) {
     // A long panel is written piece by piece, not once for each row: its lines would be fetched as often.
-    for (int32_t i = 0; i < a->in; i += LI_PIECE) {
-        const int32_t end = a->in - i < LI_PIECE ? a->in : i + LI_PIECE;
-        int32_t r = 0;
-        for (; r + 2 <= count; r += 2)
-            put_pair_of_rows(rows + r, i, end, factor + r, to + (size_t)r * LI_UNIT, normalize);
-        if (r < count) put_row(&rows[r], i, end, factor[r], to + (size_t)r * LI_UNIT, normalize, 0);
+    for (int32_t i = 0; i < a->in; i += LI_PIECE)
+        put_rows(rounding->rows, count, i, a->in - i < LI_PIECE ? a->in : i + LI_PIECE, rounding->factor, to, normalize);
+}
+
+// A whole panel's rows are known to the compiler one by one.
+#define LI_ROUNDS(kind, normalize) \
+    static void begin_##kind(const ck_quantize_args *a, li_rounding *to, float *scale) { \
+        if (to->count == LI_ROWS) \
+            begin_rows(a, to, LI_ROWS, scale, normalize); \
+        else \
+            begin_rows(a, to, to->count, scale, normalize); \
+    } \
+    static void end_##kind(const ck_quantize_args *a, const li_rounding *rounding, int8_t *to) { \
+        if (rounding->count == LI_ROWS) \
+            end_rows(a, rounding, LI_ROWS, to, normalize); \
+        else \
+            end_rows(a, rounding, rounding->count, to, normalize); \
     }
-    return 1;
-}
-
-static int quantize_plain(const ck_quantize_args *a, int32_t begin, int32_t count, int8_t *to, float *scale) {
-    return quantize_abreast(a, begin, count, to, scale, 0);
-}
-
-static int quantize_normalized(const ck_quantize_args *a, int32_t begin, int32_t count, int8_t *to, float *scale) {
-    return quantize_abreast(a, begin, count, to, scale, 1);
-}
+LI_ROUNDS(plain, 0)
+LI_ROUNDS(normalized, 1)
+#undef LI_ROUNDS
 
 /// A row with a Hadamard transform, or with what is not finite.
 static void quantize_rare(const ck_quantize_args *a, int32_t r, int8_t *to, float *scale) {
@@ -237,6 +260,31 @@ static void quantize_rare(const ck_quantize_args *a, int32_t r, int8_t *to, floa
     put_row(&row, 0, a->in, factor, to, a->normalize, 1);
 }
 
+/// Rows `begin`..<`begin + count` of one panel.
+CK_INLINE void quantize_begin(const ck_quantize_args *a, int32_t begin, int32_t count, float *scale, li_rounding *to) {
+    to->begin = begin;
+    to->count = count;
+    to->rare = 1;
+    if (a->hadamard) return;
+    if (a->normalize)
+        begin_normalized(a, to, scale);
+    else
+        begin_plain(a, to, scale);
+}
+
+/// `panel` bytes each.
+CK_INLINE void quantize_end(const ck_quantize_args *a, const li_rounding *rounding, size_t panel, int8_t *panels,
+                            float *scale) {
+    int8_t *to = panels + (size_t)(rounding->begin / LI_ROWS) * panel + (size_t)(rounding->begin % LI_ROWS) * LI_UNIT;
+    if (rounding->rare)
+        for (int32_t i = 0; i < rounding->count; i++)
+            quantize_rare(a, rounding->begin + i, to + (size_t)i * LI_UNIT, scale);
+    else if (a->normalize)
+        end_normalized(a, rounding, to);
+    else
+        end_plain(a, rounding, to);
+}
+
 void LI_QUANTIZE(const ck_quantize_args *a, int32_t row_begin, int32_t row_end, int8_t *panels, float *scale) {
     const size_t panel = (size_t)((a->in + 15) / 16 * 2) * LI_STEP;
     // The way from a row's largest value to its bytes is long: as many rows go it side by side as L1 holds until they are
@@ -244,15 +292,12 @@ void LI_QUANTIZE(const ck_quantize_args *a, int32_t row_begin, int32_t row_end, 
     int32_t abreast = LI_ABREAST_FLOATS / a->in & ~1;
     if (abreast < 2) abreast = a->in <= LI_LONG ? 2 : LI_ROWS;
     for (int32_t r = row_begin; r < row_end;) {
-        int8_t *to = panels + (size_t)(r / LI_ROWS) * panel + (size_t)(r % LI_ROWS) * LI_UNIT;
         int32_t count = LI_ROWS - r % LI_ROWS;
         if (count > row_end - r) count = row_end - r;
         if (count > abreast) count = abreast;
-        const int done = a->hadamard    ? 0
-                         : a->normalize ? quantize_normalized(a, r, count, to, scale)
-                                        : quantize_plain(a, r, count, to, scale);
-        if (!done)
-            for (int32_t i = 0; i < count; i++) quantize_rare(a, r + i, to + (size_t)i * LI_UNIT, scale);
+        li_rounding rounding;
+        quantize_begin(a, r, count, scale, &rounding);
+        quantize_end(a, &rounding, panel, panels, scale);
         r += count;
     }
 }

@@ -5,8 +5,10 @@ struct Tiles {
     /// Rows that are never cut apart: a panel of the kernels.
     let panel: Int
     /// Chunks of the pool are rowChunks × outputChunks.
-    let rowChunks: [Range<Int>]
+    var rowChunks: [Range<Int>] { cuts.isEmpty ? [0..<rows] : cuts }
     let outputChunks: Int
+    /// Empty where all rows are one chunk: making an array takes as long as two rows of a small linear.
+    private let cuts: [Range<Int>]
     /// Rows and outputs of one call of a kernel: between two calls a cancel is seen.
     let rowPass: Int
     let step: Int
@@ -35,11 +37,15 @@ struct Tiles {
         // Enough rows: every thread has some of its own, quantizes them and reads all weights. Few: it has weights of its own,
         // 64 outputs or more.
         let sharesRows = threads > 1 && rows >= 96 * threads
-        rowChunks = Compute.shrinkingChunks(
-            of: rows, unit: panel, threads: sharesRows ? threads : 1, smallest: Self.smallestRows, largest: maximumRows)
+        cuts =
+            !sharesRows && rows <= maximumRows
+            ? []
+            : Compute.shrinkingChunks(
+                of: rows, unit: panel, threads: sharesRows ? threads : 1, smallest: Self.smallestRows,
+                largest: maximumRows)
         let most = threads == 1 || sharesRows ? 1 : min(max(outputs / 64, 1), 4 * threads)
         outputChunks = most > threads ? most / threads * threads : most
-        let chunkRows = max(rowChunks.first?.count ?? 0, 1)
+        let chunkRows = max(cuts.first?.count ?? rows, 1)
         rowPass = inputs > Self.longRow && outputChunks == 1 ? min(Self.longRowPass, chunkRows) : chunkRows
         step = max(64, Self.callProducts / (rowPass * max(inputs, 1)) & ~31)
     }
@@ -67,9 +73,10 @@ struct Tiles {
     /// Calls `body` for each part. Chunks with the same outputs are neighbours in order, so that threads share weights
     /// while they are in a cache.
     func run(_ compute: Compute, _ body: (_ call: Call) -> Void) {
-        compute.parallel(chunks: rowChunks.count * outputChunks) { chunk in
+        let rowChunks = max(cuts.count, 1)
+        compute.parallel(chunks: rowChunks * outputChunks) { chunk in
             runChunk(
-                rowChunks[chunk % rowChunks.count], outputs(ofChunk: chunk / rowChunks.count),
+                cuts.isEmpty ? 0..<rows : cuts[chunk % rowChunks], outputs(ofChunk: chunk / rowChunks),
                 isCancelled: { compute.isCancelled }, body)
         }
     }
