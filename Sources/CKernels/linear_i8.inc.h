@@ -42,7 +42,7 @@ typedef struct li_ask {
 } li_ask;
 
 CK_INLINE void ask_line(li_ask *ask) {
-    __builtin_prefetch(ask->at, 0, 2);
+    __builtin_prefetch(ask->at, 0, 3);
     ask->at += ask->step;
 }
 
@@ -300,7 +300,8 @@ static void linear_rows(const ck_linear_i8_args *a, int32_t row_begin, int32_t r
     static li_whole *const wholes[] = {whole_bias, whole_bias_gelu, whole_bias_gated, whole_other};
     li_whole *const whole = wholes[kind_of_finish(a)];
 #endif
-    // Neither half of rounding the next panel's rows has to wait, nor does anything for it, between tiles of this panel.
+    // Neither half of rounding the next panel's rows has to wait, nor does anything for it, between this panel's last
+    // tiles; its first ones ask for the rows.
     const int overlaps = a->source != NULL && a->source->in <= LI_ABREAST_FLOATS / LI_ROWS;
     li_rounding rounding;
     // Otherwise everything is in a cache after the first panel.
@@ -328,16 +329,17 @@ static void linear_rows(const ck_linear_i8_args *a, int32_t row_begin, int32_t r
                 li_ahead next_panel = {0};
                 if (rounds) {
                     if (!overlaps || r == row_begin) LI_QUANTIZE(a->source, r, r + tall, a->panels, a->scale_x);
-                    next_panel = ahead_of_rows(a->source, r + (overlaps ? 2 : 1) * LI_ROWS, row_end, tiles_share);
+                    next_panel = ahead_of_rows(a->source, r + LI_ROWS, row_end,
+                                               overlaps ? (tiles_share * 2 + 2) / 3 : tiles_share);
                 } else if (streams && r + LI_ROWS < row_end) {
                     next_panel = ahead_of(x + panel, 1, (size_t)count * LI_STEP, 0, (tiles_share + 3) / 4);
                 }
                 const int overlaps_now = rounds && overlaps && r + LI_ROWS < row_end;
                 for (int32_t o = begin, t = 0; o < end; o += LI_OUTS, t++) {
-                    if (overlaps_now && t == tiles_share / 3)
+                    if (overlaps_now && t == tiles_share * 2 / 3)
                         quantize_begin(a->source, r + LI_ROWS, row_end - r < 2 * LI_ROWS ? row_end - r - LI_ROWS : LI_ROWS,
                                        a->scale_x, &rounding);
-                    if (overlaps_now && t == tiles_share * 2 / 3)
+                    if (overlaps_now && t == tiles_share * 5 / 6)
                         quantize_end(a->source, &rounding, panel, a->panels, a->scale_x);
                     const int32_t stop = end - o < LI_OUTS ? end : o + LI_OUTS;
                     const int32_t groups = (stop - o + 7) / 8;

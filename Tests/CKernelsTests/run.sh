@@ -51,7 +51,7 @@ native() {
     build "$work/native" "$CC" -O2
     check "native, $CC" "$work/native"
     # What the system says of this CPU, against what the kernels found out themselves.
-    for pair in avx2:avx2 avx512_vnni:avx512vnni avx512_vnni:vnni256 avx_vnni:avxvnni asimddp:dotprod i8mm:i8mm; do
+    for pair in avx2:avx2 avx512_vbmi2:avx512vnni avx512_vnni:vnni256 avx_vnni:avxvnni asimddp:dotprod i8mm:i8mm; do
         if grep -qw "${pair%%:*}" /proc/cpuinfo; then ran "${pair##*:}"; fi
     done
 }
