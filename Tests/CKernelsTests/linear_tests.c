@@ -84,13 +84,16 @@ static ck_quantize_args quantize_args(rng *r, const float *x, size_t stride, int
     return a;
 }
 
-static void quantize_case(test *t, rng *r, int32_t rows, int32_t in, size_t stride, int kind, int at_end) {
+static void quantize_case_with(test *t, rng *r, int32_t rows, int32_t in, size_t stride, int kind, int at_end,
+                               int32_t lone) {
     const size_t padded = padded_to(in, 16), used = (size_t)(rows - 1) * stride + (size_t)in;
     float *x = guarded(used * 4, at_end);
     int8_t *panels = guarded(panels_bytes(t->k, rows, in), 0);
     int8_t *got = guarded((size_t)rows * padded, at_end), *want = guarded((size_t)rows * padded, at_end);
     float *got_scale = guarded((size_t)rows * 4, at_end), *want_scale = guarded((size_t)rows * 4, at_end);
-    fill_rows(r, x, rows, in, stride, (rows ^ in) & 1);
+    static const float not_finite[] = {NAN, INFINITY, -INFINITY};
+    fill_rows(r, x, rows, in, stride, lone >= 0 || ((rows ^ in) & 1));
+    if (lone >= 0) x[(size_t)rng_below(r, rows) * stride + (size_t)lone] = not_finite[rng_below(r, 3)];
     const ck_quantize_args a = quantize_args(r, x, stride, rows, in, kind, at_end);
     // in two portions, where there are two panels
     const int32_t middle = rows / 2 / t->k->panel.rows * t->k->panel.rows;
@@ -138,6 +141,10 @@ static void quantize_case(test *t, rng *r, int32_t rows, int32_t in, size_t stri
     guarded_free_all();
 }
 
+static void quantize_case(test *t, rng *r, int32_t rows, int32_t in, size_t stride, int kind, int at_end) {
+    quantize_case_with(t, r, rows, in, stride, kind, at_end, -1);
+}
+
 void test_quantize(test *t) {
     rng r = rng_seeded(t, 1);
     for (int at_end = 0; at_end < 2; at_end++) {
@@ -151,6 +158,8 @@ void test_quantize(test *t) {
                 quantize_case(t, &r, rows, 200, 207, kind, at_end);
                 quantize_case(t, &r, rows, 768, 768, kind, at_end);
             }
+        // one value that is not finite among finite ones, at every place
+        for (int32_t lone = 0; lone < 150; lone++) quantize_case_with(t, &r, 12 + lone % 2, 150, 150, PLAIN, at_end, lone);
         for (int32_t rows = 7; rows <= 8; rows++) {
             quantize_case(t, &r, rows, 1536, 1536, PLAIN, at_end);
             quantize_case(t, &r, rows, 2410, 2410, PLAIN, at_end);
