@@ -9,10 +9,17 @@
 //   CI_MOVED(zero)     what the product takes off a byte: corrected with the weights' sum
 //   CI_ACROSS          (or not) the window is [line][block][column], so that a tile's pixels lie side by side. Where
 //                      outputs skip columns, those come first that the first tap sees.
+//   CI_UNIT            (or 1) pixels of a tile that cost as much as one
+//   CI_ARRANGES        where weights are wanted otherwise than they lie in the file
 // and the functions
 //   put(to, from, zero)         one block of 8 bytes into the window
+//   arrange(to, from)           if CI_ARRANGES: two blocks of 8 outputs by 8 inputs, 128 bytes
 //   tiles(t, pixels, groups, sums)  sums [pixels][CI_OUTS] of a tile
 #include "vector.inc.h"
+
+#if !defined(CI_UNIT)
+#define CI_UNIT 1
+#endif
 
 enum {
     CI_OUTS = 8 * CI_GROUPS,
@@ -20,6 +27,7 @@ enum {
     CI_WINDOW_BYTES = 3 * 3 * 4096 * CI_BYTES / 8,  // one output of the most inputs
     CI_STRIP_BYTES = 24 * 1024 * CI_BYTES / 8,      // what a window takes at most when it holds more than one tile
     CI_WEIGHT_BYTES = 384 * 1024,   // what stays in L2 while the image passes
+    CI_LARGEST_SHARE = 3 * 3 * 4096 * CI_OUTS,  // of a convolution of the most inputs
 };
 
 /// What a tile's product reads: lines of a window, and one group of outputs.
@@ -40,6 +48,9 @@ typedef struct ci_tile {
 
 static void tiles(const ci_tile *t, int32_t pixels, int32_t groups, int32_t *sums);
 CK_INLINE void put(uint8_t *to, const uint8_t *from, int32_t zero);
+#if defined(CI_ARRANGES)
+CK_INLINE void arrange(int8_t *to, const int8_t *from);
+#endif
 
 /// Blocks of a pixel, `block` bytes from one to the next.
 CK_INLINE void put_channels(uint8_t *to, size_t block, const uint8_t *from, int32_t channels, int32_t zero) {
@@ -167,9 +178,9 @@ typedef struct ci_window {
     int32_t held[3];
 } ci_window;
 
-/// Outputs `begin`..<`end` of `pixels` neighbours of row `oy` from `ox` on.
-static void ci_strip(const ck_convolution_i8_args *a, ci_window *window, int32_t blocks, int32_t oy, int32_t ox,
-                     int32_t pixels, int32_t begin, int32_t end) {
+/// Outputs `begin`..<`end`, whose weights are given, of `pixels` neighbours of row `oy` from `ox` on.
+static void ci_strip(const ck_convolution_i8_args *a, const int8_t *weight, ci_window *window, int32_t blocks, int32_t oy,
+                     int32_t ox, int32_t pixels, int32_t begin, int32_t end) {
     const int32_t pad = a->kernel / 2, out_width = (a->width + a->stride - 1) / a->stride;
     const int32_t columns = (pixels - 1) * a->stride + a->kernel;
     const uint8_t *line[3] = {NULL, NULL, NULL};
@@ -186,10 +197,11 @@ static void ci_strip(const ck_convolution_i8_args *a, ci_window *window, int32_t
         const int32_t groups = end - o >= CI_OUTS ? CI_GROUPS : 2;
         // As many tiles as needed, as equal as can be: a tile of one or two pixels leaves the multipliers waiting.
         const int32_t most = CI_PIXELS(groups), count = (pixels + most - 1) / most;
+        const int32_t units = (pixels + CI_UNIT - 1) / CI_UNIT;
         for (int32_t i = 0, p = 0; i < count; i++) {
-            const int32_t n = pixels / count + (i < pixels % count);
+            const int32_t even = (units / count + (i < units % count)) * CI_UNIT, n = even < pixels - p ? even : pixels - p;
             _Alignas(64) int32_t sums[12 * CI_OUTS];
-            ci_tile t = {.weight = a->weight + (size_t)(o / 8) * group, .group = group, .lines = a->kernel};
+            ci_tile t = {.weight = weight + (size_t)((o - begin) / 8) * group, .group = group, .lines = a->kernel};
             for (int32_t ky = 0; ky < a->kernel; ky++)
                 t.line[ky] = line[ky] + ci_column(p * a->stride, columns, a->stride, blocks);
 #if defined(CI_ACROSS)
@@ -218,17 +230,31 @@ CK_INLINE void ci_run(const ck_convolution_i8_args *a, int32_t row_begin, int32_
     int32_t strip = CI_STRIP;
     while (strip > 1 && (size_t)a->kernel * (size_t)((strip - 1) * a->stride + a->kernel) * column > CI_STRIP_BYTES)
         strip--;
+    const int32_t unit = strip < CI_UNIT ? strip : CI_UNIT;
+    strip = strip / unit * unit;
     ci_window window = {.bytes = bytes, .line = (size_t)((strip - 1) * a->stride + a->kernel) * column};
     int32_t share = (int32_t)(CI_WEIGHT_BYTES / weights) / CI_OUTS * CI_OUTS;
     if (share < CI_OUTS) share = CI_OUTS;
-    const int32_t strips = (out_width + strip - 1) / strip;
+#if defined(CI_ARRANGES)
+    _Alignas(64) int8_t arranged[CI_WEIGHT_BYTES > CI_LARGEST_SHARE ? CI_WEIGHT_BYTES : CI_LARGEST_SHARE];
+#endif
+    // Whole tiles stand in a strip, and all tiles are as equal as can be.
+    const int32_t most = CI_PIXELS(CI_GROUPS) < strip ? CI_PIXELS(CI_GROUPS) : strip;
+    const int32_t units = (out_width + unit - 1) / unit, tiles = (out_width + most - 1) / most;
+    const int32_t strips = (tiles + strip / most - 1) / (strip / most);
     for (int32_t begin = 0; begin < out_padded; begin += share) {
         const int32_t end = out_padded - begin < share ? out_padded : begin + share;
+        const int8_t *weight = a->weight + (size_t)begin * weights;
+#if defined(CI_ARRANGES)
+        for (size_t at = 0; at < (size_t)(end - begin) * weights; at += 128) arrange(arranged + at, weight + at);
+        weight = arranged;
+#endif
         for (int32_t i = 0, ox = 0; i < strips; i++) {
-            const int32_t pixels = out_width / strips + (i < out_width % strips);
+            const int32_t behind = (int32_t)((int64_t)units * ((int64_t)tiles * (i + 1) / strips) / tiles) * unit;
+            const int32_t pixels = (behind < out_width ? behind : out_width) - ox;
             for (int32_t slot = 0; slot < 3; slot++) window.held[slot] = INT32_MIN;
             for (int32_t oy = row_begin; oy < row_end; oy++)
-                ci_strip(a, &window, blocks, oy, ox, pixels, begin, end);
+                ci_strip(a, weight, &window, blocks, oy, ox, pixels, begin, end);
             ox += pixels;
         }
     }

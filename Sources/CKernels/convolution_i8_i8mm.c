@@ -8,6 +8,7 @@ CK_TARGET_BEGIN(CK_I8MM)
 #define CI_BYTES 8
 #define CI_MOVED(zero) 0
 #define CI_ACROSS
+#define CI_UNIT 2
 #include "convolution_i8.inc.h"
 
 CK_INLINE void put(uint8_t *to, const uint8_t *from, int32_t zero) {
@@ -17,6 +18,14 @@ CK_INLINE void put(uint8_t *to, const uint8_t *from, int32_t zero) {
 
 /// One block of 8 inputs: a usmmla multiplies two neighbouring pixels by two outputs, 8 inputs deep.
 CK_INLINE void multiply(const uint8_t *x, const int8_t *w, const int pairs, int32x4_t *acc) {
+    if (pairs == 4) {  // 64 bytes of each: one load
+        const uint8x16x4_t values = vld1q_u8_x4(x);
+        const int8x16x4_t weights = vld1q_s8_x4(w);
+        CK_UNROLL for (int p = 0; p < pairs; p++) {
+            CK_UNROLL for (int v = 0; v < 4; v++) acc[4 * p + v] = vusmmlaq_s32(acc[4 * p + v], values.val[p], weights.val[v]);
+        }
+        return;
+    }
     int8x16_t weights[4];
     CK_UNROLL for (int v = 0; v < 4; v++) weights[v] = vld1q_s8(w + 16 * v);
     CK_UNROLL for (int p = 0; p < pairs; p++) {
@@ -25,18 +34,25 @@ CK_INLINE void multiply(const uint8_t *x, const int8_t *w, const int pairs, int3
     }
 }
 
-/// One group of 8 outputs, two blocks at a time.
+/// One group of 8 outputs, four blocks at a time: what counts and moves pointers is shared.
 CK_INLINE void tile(const ci_tile *t, const int8_t *w, const int pairs, int32_t *sums) {
     int32x4_t acc[24];
     CK_UNROLL for (int i = 0; i < 4 * pairs; i++) acc[i] = vdupq_n_s32(0);
     for (int32_t ky = 0; ky < t->lines; ky++) {
         for (int32_t kx = 0; kx < t->taps; kx++) {
             const uint8_t *x = t->line[ky] + t->tap[kx];
-            for (size_t b = (size_t)t->blocks / 2; b > 0; b--) {
+            for (size_t b = (size_t)t->blocks / 4; b > 0; b--) {
+                multiply(x, w, pairs, acc);
+                multiply(x + t->block, w + 64, pairs, acc);
+                multiply(x + 2 * t->block, w + 128, pairs, acc);
+                multiply(x + 3 * t->block, w + 192, pairs, acc);
+                w += 256;
+                x += 4 * t->block;
+            }
+            if (t->blocks % 4 != 0) {
                 multiply(x, w, pairs, acc);
                 multiply(x + t->block, w + 64, pairs, acc);
                 w += 128;
-                x += 2 * t->block;
             }
         }
     }
