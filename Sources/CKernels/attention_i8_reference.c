@@ -28,6 +28,14 @@ void ck_attention_i8_center_reference(const ck_attention_i8_keys *a) {
     }
 }
 
+static int8_t quantized(float x, float inverse) {
+    float v = x == x ? x : 0.0f;
+    v = v * inverse;
+    v = v > -127.0f ? v : -127.0f;
+    v = v < 127.0f ? v : 127.0f;
+    return (int8_t)(int32_t)((v + CK_MAGIC) - CK_MAGIC);
+}
+
 /// The largest of |x|, at most CK_ATTENTION_LIMIT, and what x is multiplied by to be quantized.
 static float inverse_of(float *largest) {
     *largest = *largest < CK_ATTENTION_LIMIT ? *largest : CK_ATTENTION_LIMIT;

@@ -30,6 +30,8 @@ enum {
     CI_LARGEST_SHARE = 3 * 3 * 4096 * CI_OUTS,  // of a convolution of the most inputs
 };
 
+_Static_assert(CI_PIXELS(CI_GROUPS) % CI_UNIT == 0 && CI_PIXELS(2) % CI_UNIT == 0, "tiles are whole units");
+
 /// What a tile's product reads: lines of a window, and one group of outputs.
 typedef struct ci_tile {
     const uint8_t *line[3];  // the first pixel's leftmost column
@@ -193,11 +195,11 @@ static void ci_strip(const ck_convolution_i8_args *a, const int8_t *weight, ci_w
     }
     const size_t group = (size_t)(a->kernel * a->kernel * blocks) * 64;
     const size_t row = ((size_t)oy * (size_t)out_width + (size_t)ox) * (size_t)a->out;
+    const int32_t units = (pixels + CI_UNIT - 1) / CI_UNIT;
     for (int32_t o = begin; o < end;) {
         const int32_t groups = end - o >= CI_OUTS ? CI_GROUPS : 2;
         // As many tiles as needed, as equal as can be: a tile of one or two pixels leaves the multipliers waiting.
         const int32_t most = CI_PIXELS(groups), count = (pixels + most - 1) / most;
-        const int32_t units = (pixels + CI_UNIT - 1) / CI_UNIT;
         for (int32_t i = 0, p = 0; i < count; i++) {
             const int32_t even = (units / count + (i < units % count)) * CI_UNIT, n = even < pixels - p ? even : pixels - p;
             _Alignas(64) int32_t sums[12 * CI_OUTS];
@@ -236,12 +238,13 @@ CK_INLINE void ci_run(const ck_convolution_i8_args *a, int32_t row_begin, int32_
     int32_t share = (int32_t)(CI_WEIGHT_BYTES / weights) / CI_OUTS * CI_OUTS;
     if (share < CI_OUTS) share = CI_OUTS;
 #if defined(CI_ARRANGES)
+    // 590 KB, of which pages are touched as the weights need them: a thread's stack has a megabyte at least.
     _Alignas(64) int8_t arranged[CI_WEIGHT_BYTES > CI_LARGEST_SHARE ? CI_WEIGHT_BYTES : CI_LARGEST_SHARE];
 #endif
     // Whole tiles stand in a strip, and all tiles are as equal as can be.
     const int32_t most = CI_PIXELS(CI_GROUPS) < strip ? CI_PIXELS(CI_GROUPS) : strip;
-    const int32_t units = (out_width + unit - 1) / unit, tiles = (out_width + most - 1) / most;
-    const int32_t strips = (tiles + strip / most - 1) / (strip / most);
+    const int32_t units = (out_width + unit - 1) / unit, all = (out_width + most - 1) / most;
+    const int32_t strips = (all + strip / most - 1) / (strip / most);
     for (int32_t begin = 0; begin < out_padded; begin += share) {
         const int32_t end = out_padded - begin < share ? out_padded : begin + share;
         const int8_t *weight = a->weight + (size_t)begin * weights;
@@ -250,7 +253,7 @@ CK_INLINE void ci_run(const ck_convolution_i8_args *a, int32_t row_begin, int32_
         weight = arranged;
 #endif
         for (int32_t i = 0, ox = 0; i < strips; i++) {
-            const int32_t behind = (int32_t)((int64_t)units * ((int64_t)tiles * (i + 1) / strips) / tiles) * unit;
+            const int32_t behind = (int32_t)((int64_t)units * ((int64_t)all * (i + 1) / strips) / all) * unit;
             const int32_t pixels = (behind < out_width ? behind : out_width) - ox;
             for (int32_t slot = 0; slot < 3; slot++) window.held[slot] = INT32_MIN;
             for (int32_t oy = row_begin; oy < row_end; oy++)

@@ -49,7 +49,7 @@ CK_INLINE void tile(const ci_tile *t, const int8_t *w, const int pairs, int32_t 
                 w += 256;
                 x += 4 * t->block;
             }
-            if (t->blocks % 4 != 0) {
+            if (t->blocks % 4 != 0) {  // they are even: two are left
                 multiply(x, w, pairs, acc);
                 multiply(x + t->block, w + 64, pairs, acc);
                 w += 128;

@@ -19,8 +19,8 @@ static int cpu_supports(ck_level level) {
     }
     if (level != CK_LEVEL_AVX512VNNI && level != CK_LEVEL_VNNI256) return 0;
     const unsigned f_dq_bw_vl = 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31;
-    const unsigned vnni = 1u << 11, vnni_vbmi_vbmi2 = 1u << 11 | 1u << 1 | 1u << 6;
-    const unsigned wanted = level == CK_LEVEL_AVX512VNNI ? vnni_vbmi_vbmi2 : vnni;
+    const unsigned vnni = 1u << 11, vbmi_vbmi2 = 1u << 1 | 1u << 6;
+    const unsigned wanted = level == CK_LEVEL_AVX512VNNI ? vnni | vbmi_vbmi2 : vnni;
     return (xcr0 & 0xe6) == 0xe6 && (b & f_dq_bw_vl) == f_dq_bw_vl && (c & wanted) == wanted;
 }
 

@@ -39,8 +39,10 @@ enum { CHAINS = 12 };  // independent sums: latency times ports of the CPUs know
 
 CK_TARGET_BEGIN(CK_AVX512)
 LIMIT(i8_avx512vnni, __m512i, "v", 128, DOT)
-LIMIT(i8_vnni256, __m256i, "v", 64, DOT)
 LIMIT(f32_avx512, __m512, "v", 32, FLOAT_512)
+CK_TARGET_END
+CK_TARGET_BEGIN(CK_VNNI256)
+LIMIT(i8_vnni256, __m256i, "v", 64, DOT)
 CK_TARGET_END
 CK_TARGET_BEGIN(CK_AVXVNNI)
 LIMIT(i8_avxvnni, __m256i, "x", 64, DOT_AVX)

@@ -4,10 +4,12 @@
 //   LI_GROUPS       groups of 8 outputs of a full tile
 //   LI_WEIGHT_BYTES what stays in L2 while the row panels pass
 //   LI_QUANTIZE     the name of the level's quantize_panels
-//   LI_PUTS_PAIRS   where the level brings put_pair along
+//   LI_PUTS_PAIRS   where the level brings scale_rows and put_pair along
 //   LI_FUSES        where the level brings whole_tile along
 // Afterwards the functions are wanted
-//   put_pair(to, v0, v1)                    if LI_PUTS_PAIRS: 64 values each of two neighbouring rows, rounded
+//   scale_rows(rows, count, in, factor, scale, normalize)  if LI_PUTS_PAIRS: what `count` rows are multiplied with, and
+//                                           their scales; 0 where a value is not finite or might not be
+//   put_pair(to, v, factor)                 if LI_PUTS_PAIRS: 64 values each of two neighbouring rows, rounded into the panel
 //   tile(x, w, group, blocks, weight_sum, ask, rows, groups, sums)  the sums of `blocks` blocks (an even number) of 8
 //                                           inputs, [rows][LI_OUTS]; weight_sum is [8 groups] where it is to be corrected
 //                                           for moved x, or NULL; what `ask`, which may be NULL, wants is prefetched on
@@ -300,11 +302,11 @@ static void linear_rows(const ck_linear_i8_args *a, int32_t row_begin, int32_t r
     static li_whole *const wholes[] = {whole_bias, whole_bias_gelu, whole_bias_gated, whole_other};
     li_whole *const whole = wholes[kind_of_finish(a)];
 #endif
-    // Neither half of rounding the next panel's rows has to wait, nor does anything for it, between this panel's last
-    // tiles; its first ones ask for the rows.
-    const int overlaps = a->source != NULL && a->source->in <= LI_ABREAST_FLOATS / LI_ROWS;
+    // Both halves of rounding the next panel stand between this panel's last tiles, where nothing waits for them; its first
+    // tiles ask for the rows.
+    const int overlaps = quantizes && a->source->in <= LI_ABREAST_FLOATS / LI_ROWS;
     li_rounding rounding;
-    // Otherwise everything is in a cache after the first panel.
+    // Where nothing is cut or shared, everything is in a cache after the first panel.
     const int streams = cuts > 1 || shares > 1;
     for (int32_t begin = out_begin; begin < out_end; begin += share) {
         const int32_t end = out_end - begin < share ? out_end : begin + share;

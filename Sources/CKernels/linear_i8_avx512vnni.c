@@ -10,7 +10,6 @@ CK_TARGET_BEGIN(CK_AVX512)
 #define LI_WEIGHT_BYTES (384 * 1024)
 #define LI_QUANTIZE ck_quantize_panels_avx512vnni
 #define LI_PUTS_PAIRS
-#define LI_SCALES_ROWS
 #define LI_FUSES
 #include "linear_i8.inc.h"
 

@@ -76,7 +76,7 @@ static float row_largest_number(const li_row *row, int32_t in, const int normali
 /// What rounds x · factor when it is added, and leaves x's byte of the panel lowest.
 #define LI_MAGIC (CK_MAGIC + (float)LI_PANEL_FLIP)
 
-/// Two blocks of 8 inputs of one row into its panel. Nothing finite leaves -127...127; rows with more than that are `hard`.
+/// Two blocks of 8 inputs of one row into its panel. Nothing finite leaves -127...127; rows with what is not finite are `hard`.
 CK_INLINE void put_values(int8_t *to, f32x16 v, float factor, const int hard) {
     if (hard) {
         v = choose(v == v, v, splat(0.0f));
@@ -154,9 +154,11 @@ CK_INLINE li_row row_of(const ck_quantize_args *a, int32_t r, const int normaliz
 /// Values i..<end of neighbouring rows.
 CK_INLINE void put_rows(const li_row *rows, int32_t count, int32_t i, int32_t end, const float *factor, int8_t *to,
                         const int normalize) {
+    const int32_t begin = i;
+    int32_t paired = 0;
 #ifdef LI_PUTS_PAIRS
     // A panel is written from its begin to its end, whatever the number of rows.
-    const int32_t begin = i, paired = count & ~1;
+    paired = count & ~1;
     for (; i + 64 <= end; i += 64) {
         CK_UNROLL for (int32_t r = 0; r + 1 < LI_ROWS; r += 2) {
             if (r >= paired) continue;
@@ -168,14 +170,12 @@ CK_INLINE void put_rows(const li_row *rows, int32_t count, int32_t i, int32_t en
             put_pair(to + (size_t)(i / 8) * LI_STEP + (size_t)r * LI_UNIT, (const f32x16 (*)[4])v, factor + r);
         }
     }
-    for (int32_t r = 0; r < count && (i < end || paired < count); r++)
-        put_row(&rows[r], r < paired ? i : begin, end, factor[r], to + (size_t)r * LI_UNIT, normalize, 0);
-#else
-    for (int32_t r = 0; r < count; r++) put_row(&rows[r], i, end, factor[r], to + (size_t)r * LI_UNIT, normalize, 0);
 #endif
+    for (int32_t r = 0; r < count; r++)
+        put_row(&rows[r], r < paired ? i : begin, end, factor[r], to + (size_t)r * LI_UNIT, normalize, 0);
 }
 
-#ifdef LI_SCALES_ROWS
+#ifdef LI_PUTS_PAIRS
 /// The factors and scales of `count` rows. 0, with nothing that counts, where a value is not finite or might not be.
 CK_INLINE int scale_rows(const li_row *rows, int32_t count, int32_t in, float *factor, float *scale, const int normalize);
 #else
@@ -216,7 +216,7 @@ CK_INLINE int scale_rows(const li_row *rows, int32_t count, int32_t in, float *f
 /// multiplied with, a long chain of few operations, the second does it.
 typedef struct li_rounding {
     li_row rows[LI_ROWS];
-    float factor[LI_ROWS < 8 ? 8 : LI_ROWS];
+    float factor[LI_ROWS < 8 ? 8 : LI_ROWS];  // a level may store eight at once
     int32_t begin, count;
     int rare;  // with a Hadamard transform, or with what is not finite: one row after another
 } li_rounding;
@@ -272,7 +272,7 @@ CK_INLINE void quantize_begin(const ck_quantize_args *a, int32_t begin, int32_t 
         begin_plain(a, to, scale);
 }
 
-/// `panel` bytes each.
+/// Panels are `panel` bytes each.
 CK_INLINE void quantize_end(const ck_quantize_args *a, const li_rounding *rounding, size_t panel, int8_t *panels,
                             float *scale) {
     int8_t *to = panels + (size_t)(rounding->begin / LI_ROWS) * panel + (size_t)(rounding->begin % LI_ROWS) * LI_UNIT;

@@ -15,11 +15,3 @@ CK_INLINE float dot(const float *a, const float *b, int32_t n) {
     for (int32_t i = 0; i < n; i++) lanes[i % 16] = __builtin_fmaf(a[i], b[i], lanes[i % 16]);
     return tree(lanes);
 }
-
-CK_INLINE int8_t quantized(float x, float inverse) {
-    float v = x == x ? x : 0.0f;
-    v = v * inverse;
-    v = v > -127.0f ? v : -127.0f;
-    v = v < 127.0f ? v : 127.0f;
-    return (int8_t)(int32_t)((v + CK_MAGIC) - CK_MAGIC);
-}

@@ -33,11 +33,13 @@ public final class Compute: Sendable {
 
     /// Splits `0 ..< count` into ranges and runs `body` for each on the pool.
     ///
-    /// - Parameter cost: of one element, in floats touched or multiplied; small totals stay on the calling thread.
-    public func parallel(count: Int, cost: Int, _ body: (_ range: Range<Int>) -> Void) {
+    /// - Parameters:
+    ///   - cost: of one element, in floats touched or multiplied; small totals stay on the calling thread.
+    ///   - smallest: elements of a chunk for which what every chunk does once is little.
+    public func parallel(count: Int, cost: Int, smallest: Int = 1, _ body: (_ range: Range<Int>) -> Void) {
         guard count > 0 else { return }
         let cost = max(cost, 1)
-        let smallest = max(Self.smallestChunk / cost, count / (pool.threads * 16))
+        let smallest = max(smallest, Self.smallestChunk / cost, count / (pool.threads * 16))
         let chunks = Self.shrinkingChunks(
             of: count, threads: pool.threads, smallest: smallest, largest: Self.largestChunk / cost)
         parallel(chunks: chunks.count) { body(chunks[$0]) }

@@ -183,8 +183,11 @@ public struct Convolution: @unchecked Sendable {
         (arguments.enlarge, arguments.kernel, arguments.stride) = (Int32(enlarge), Int32(kernel), Int32(stride))
         arguments.activation = activation.kernel
         let (convolve, fixed) = (compute.kernels.convolution_i8.unsafelyUnwrapped, arguments)
-        // An eighth of the float cost: bytes are that much faster on every level.
-        compute.parallel(count: rows, cost: operations(height: stride, width: width) / 16) { range in
+        // An eighth of the float cost: bytes are that much faster on every level. Some lay their weights out for each chunk:
+        // that is worth four tiles or more.
+        let smallest = 32 / max(outputSide(width), 1)
+        compute.parallel(count: rows, cost: operations(height: stride, width: width) / 16, smallest: smallest) {
+            range in
             withUnsafePointer(to: fixed) { convolve($0, Int32(range.lowerBound), Int32(range.upperBound)) }
         }
     }

@@ -73,10 +73,10 @@ struct Tiles {
     /// Calls `body` for each part. Chunks with the same outputs are neighbours in order, so that threads share weights
     /// while they are in a cache.
     func run(_ compute: Compute, _ body: (_ call: Call) -> Void) {
-        let rowChunks = max(cuts.count, 1)
-        compute.parallel(chunks: rowChunks * outputChunks) { chunk in
+        let count = max(cuts.count, 1)
+        compute.parallel(chunks: count * outputChunks) { chunk in
             runChunk(
-                cuts.isEmpty ? 0..<rows : cuts[chunk % rowChunks], outputs(ofChunk: chunk / rowChunks),
+                cuts.isEmpty ? 0..<rows : cuts[chunk % count], outputs(ofChunk: chunk / count),
                 isCancelled: { compute.isCancelled }, body)
         }
     }

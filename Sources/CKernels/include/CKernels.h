@@ -214,14 +214,14 @@ typedef struct ck_kernels {
 
     ck_panel panel;
 
-    /// Rows row_begin..<row_end into `panels`, scales into scale[row]: q = round-half-even(x * (127 / absmax(row))), zero
-    /// past `in`; scale = absmax / 127 (0 for a zero row). row_begin is a multiple of panel.rows.
+    /// Rows row_begin..<row_end into `panels`, scales into scale[row]: q = round-half-even(x * (127 / absmax(row))), the
+    /// product not rounded before, zero past `in`; scale = absmax / 127 (0 for a zero row). row_begin is a multiple of panel.rows.
     /// A NaN counts as 0, infinities as the largest finite value; a row whose absmax is below 2^-120 is all zeros.
     void (*quantize_panels)(const ck_quantize_args *args, int32_t row_begin, int32_t row_end, int8_t *panels,
                             float *scale);
 
-    /// y[r][o] = activation((float)(Σ q[r]·w[o]) * (scale_x[r] * w.scale[o]) + bias[o]), see ck_linear_i8_args, for rows
-    /// row_begin..<row_end and outputs out_begin..<out_end (row_begin a multiple of panel.rows, out_begin of 8; out_end a
+    /// y[r][o] = activation((float)(Σ q[r]·w[o]) * (scale_x[r] * w.scale[o]) + bias[o]), the bias joined by one fused
+    /// operation, see ck_linear_i8_args, for rows row_begin..<row_end and outputs out_begin..<out_end (row_begin a multiple of panel.rows, out_begin of 8; out_end a
     /// multiple of 8 or w->out). With a `source`, portions of the same rows quantize them again.
     void (*linear_i8)(const ck_linear_i8_args *args, int32_t row_begin, int32_t row_end, int32_t out_begin,
                       int32_t out_end);
@@ -276,7 +276,7 @@ const ck_kernels *ck_kernels_at(ck_level level);
 /// them, in registers, and returns how many operations that were (a product and a sum are two). The CPU must have the level:
 /// asking would take longer than the loop on a virtual machine.
 int64_t ck_limit_i8(ck_level level, int64_t rounds);
-/// The same of float32, multiplications and additions apart as everywhere here.
+/// The same of float32: fused multiplications and additions.
 int64_t ck_limit_f32(ck_level level, int64_t rounds);
 /// Reads `bytes` bytes, a multiple of 128, `passes` times.
 void ck_limit_read(const void *p, size_t bytes, int32_t passes);
