@@ -35,11 +35,12 @@ public final class Compute: Sendable {
     ///
     /// - Parameters:
     ///   - cost: of one element, in floats touched or multiplied; small totals stay on the calling thread.
-    ///   - smallest: elements of a chunk for which what every chunk does once is little.
+    ///   - smallest: elements of a chunk for which what every chunk does once is little; fewer where a thread would have none.
     public func parallel(count: Int, cost: Int, smallest: Int = 1, _ body: (_ range: Range<Int>) -> Void) {
         guard count > 0 else { return }
         let cost = max(cost, 1)
-        let smallest = max(smallest, Self.smallestChunk / cost, count / (pool.threads * 16))
+        let fairShare = (count + pool.threads - 1) / pool.threads
+        let smallest = max(min(smallest, fairShare), Self.smallestChunk / cost, count / (pool.threads * 16))
         let chunks = Self.shrinkingChunks(
             of: count, threads: pool.threads, smallest: smallest, largest: Self.largestChunk / cost)
         parallel(chunks: chunks.count) { body(chunks[$0]) }

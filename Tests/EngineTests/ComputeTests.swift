@@ -1,4 +1,5 @@
 import Glibc
+import Synchronization
 import Testing
 
 @testable import Engine
@@ -368,6 +369,13 @@ import Testing
             #expect(chunks[0].count <= max(share, smallest, unit))
             #expect(threads > 1 || largest < count || chunks.count == 1)
         }
+    }
+
+    @Test(arguments: [1, 2, 4, 8]) func aChunkThatShouldBeLargerLeavesNoThreadWithoutOne(threads: Int) {
+        let compute = Compute(level: .best, pool: ThreadPool(threads: threads))
+        let chunks = Atomic<Int>(0)
+        compute.parallel(count: 8, cost: 1 << 20, smallest: 4) { _ in chunks.wrappingAdd(1, ordering: .relaxed) }
+        #expect(chunks.load(ordering: .relaxed) == threads)
     }
 
     /// A chunk of the largest attention stays short enough for a cancel within 250 ms, even in plain C.
