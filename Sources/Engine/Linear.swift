@@ -132,14 +132,9 @@ public struct Linear: @unchecked Sendable {
         switch storage {
         case .int8(let matrix):
             let tiles = int8Tiles(rows: source.rows, compute)
-            if tiles.ownsRows {
-                multiply(QuantizedRows(source, scratch: scratch), source, matrix, tiles, output, compute)
-            } else {
-                let quantized = QuantizedRows(
-                    source.x, stride: source.stride, rows: source.rows, width: inputs,
-                    normalization: source.normalization, compute: compute, scratch: scratch)
-                multiply(quantized, nil, matrix, tiles, output, compute)
-            }
+            let quantized = QuantizedRows(source, scratch: scratch)
+            quantized.quantize(source, rows: tiles.shared, compute: compute)
+            multiply(quantized, source, matrix, tiles, output, compute)
         case .float(let weight, let bias):
             var x = source.x
             var stride = source.stride
@@ -155,10 +150,10 @@ public struct Linear: @unchecked Sendable {
     private func int8Tiles(rows: Int, _ compute: Compute) -> Tiles {
         Tiles(
             rows: rows, inputs: Self.paddedInputs(inputs), outputs: outputs, threads: compute.pool.threads,
-            maximumRows: 1056, panel: Int(compute.kernels.panel.rows))
+            slowest: compute.pool.slowest, maximumRows: 1056, panel: Int(compute.kernels.panel.rows))
     }
 
-    /// - Parameter source: quantized on the way when it is given; each row must then belong to one chunk.
+    /// - Parameter source: what is in chunks of rows is quantized on the way when it is given.
     private func multiply(
         _ x: QuantizedRows, _ source: RowSource?, _ matrix: ck_matrix_i8, _ tiles: Tiles, _ output: Output,
         _ compute: Compute
@@ -185,7 +180,7 @@ public struct Linear: @unchecked Sendable {
                 let shared = arguments
                 tiles.run(compute) { call in
                     var arguments = shared
-                    if source != nil {
+                    if source != nil, !call.isQuantized || !call.ahead.isEmpty {
                         arguments.source = quantize
                         arguments.quantized = call.isQuantized ? 1 : 0
                         arguments.ahead_begin = Int32(call.ahead.lowerBound)
@@ -208,7 +203,8 @@ public struct Linear: @unchecked Sendable {
         let width = Int32(inputs)
         // 12 rows are whole tiles of every level's float kernel.
         Tiles(
-            rows: rows, inputs: inputs, outputs: outputs, threads: compute.pool.threads, maximumRows: 192, panel: 12
+            rows: rows, inputs: inputs, outputs: outputs, threads: compute.pool.threads, slowest: compute.pool.slowest,
+            maximumRows: 192, panel: 12
         )
         .run(compute) { call in
             kernel(

@@ -35,6 +35,13 @@ public enum Processors {
         Set(cpus.map { capacity(of: $0, root: root) }).count <= 1
     }
 
+    /// The speed of the slowest of `cpus`, where 1 is their mean.
+    static func slowest(of cpus: [Int], root: String = "/sys/devices/system/cpu") -> Double {
+        let capacities = cpus.map { capacity(of: $0, root: root) }
+        guard let least = capacities.min() else { return 1 }
+        return Double(least * capacities.count) / Double(capacities.reduce(0, +))
+    }
+
     /// Where `threads` computing threads belong: on the `wanted` CPUs; else, on a board whose CPUs differ, on its
     /// fastest; else anywhere (nil).
     public static func placement(

@@ -103,14 +103,20 @@ public struct QuantizedRows {
             source = RowSource(x: floats, stride: width, rows: rows, width: width)
         }
         self.init(source, scratch: scratch)
+        quantize(source, rows: 0..<rows, compute: compute)
+    }
+
+    /// Quantizes some of the source's rows, from whole panels.
+    func quantize(_ source: RowSource, rows: Range<Int>, compute: Compute) {
+        guard !rows.isEmpty else { return }
         let kernel = compute.kernels.quantize_panels.unsafelyUnwrapped
         let (panels, scale) = (panels, scale)
         let grain = Int(compute.kernels.panel.rows)
         withUnsafePointer(to: source.arguments) { arguments in
-            compute.parallel(count: (rows + grain - 1) / grain, cost: grain * width * 2) { range in
+            compute.parallel(count: (rows.count + grain - 1) / grain, cost: grain * width * 2) { range in
                 kernel(
-                    arguments, Int32(range.lowerBound * grain), Int32(min(range.upperBound * grain, rows)), panels,
-                    scale)
+                    arguments, Int32(rows.lowerBound + range.lowerBound * grain),
+                    Int32(min(rows.lowerBound + range.upperBound * grain, rows.upperBound)), panels, scale)
             }
         }
     }

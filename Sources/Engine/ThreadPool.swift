@@ -9,6 +9,8 @@ import Threads
 public final class ThreadPool: Sendable {
     /// How many threads take part in a run, the caller included. Less than asked for when the system refused threads.
     public let threads: Int
+    /// The speed of the slowest CPU they may run on, where 1 is the mean of these CPUs.
+    let slowest: Double
     private let shared: PoolState
     private let workers: [Thread]
     private let cpus: [Int]?
@@ -38,6 +40,7 @@ public final class ThreadPool: Sendable {
         self.shared = shared
         self.workers = workers
         self.cpus = cpus
+        slowest = Processors.slowest(of: cpus ?? Processors.available)
         self.threads = workers.count + 1
     }
 

@@ -1,13 +1,19 @@
 /// How a matrix product is cut: into rows × output blocks, never across the sum.
+///
+/// Chunks of rows with all outputs come first: whoever multiplies such a chunk rounds its rows on the way, and reads all
+/// weights. Then come rows that were rounded before (`shared`), in chunks of outputs, each of which reads weights of its own.
+/// One thread has the former only. Of few rows all are shared.
 struct Tiles {
     let rows: Int
     let outputs: Int
     /// Rows that are never cut apart: a panel of the kernels.
     let panel: Int
-    /// Chunks of the pool are rowChunks × outputChunks.
-    var rowChunks: [Range<Int>] { cuts.isEmpty ? [0..<rows] : cuts }
+    /// Rows that are in no chunk of rows: the last ones, or none.
+    let shared: Range<Int>
+    /// Into how many blocks of rows, and each of those into how many chunks of outputs, the shared rows are cut.
+    let sharedBlocks: Int
     let outputChunks: Int
-    /// Empty where all rows are one chunk: making an array takes as long as two rows of a small linear.
+    /// Chunks of rows, where there are several: making an array takes as long as two rows of a small linear.
     private let cuts: [Range<Int>]
     /// Rows and outputs of one call of a kernel: between two calls a cancel is seen.
     let rowPass: Int
@@ -24,31 +30,65 @@ struct Tiles {
     /// Outputs that are never cut apart: a kernel's widest tile.
     private static let outputUnit = 32
 
-    /// Rows of the last chunks, each of which reads all weights.
+    /// Weights that stay in a core's cache: to read them once more costs little.
+    private static let cachedWeights = 256 << 10
+    /// Rows of the last chunks of rows over such weights.
     private static let smallestRows = 24
+
+    /// Shared rows of a thread, at most, and of a block.
+    private static let sharedRows = 192
+    private static let sharedBlockRows = 216
 
     /// - Parameters:
     ///   - maximumRows: of one chunk, at least a panel.
     ///   - panel: a divisor of 48.
-    init(rows: Int, inputs: Int, outputs: Int, threads: Int, maximumRows: Int, panel: Int) {
+    ///   - slowest: the speed of the slowest thread, where 1 is their mean.
+    init(
+        rows: Int, inputs: Int, outputs: Int, threads: Int, slowest: Double = 1, maximumRows: Int, panel: Int
+    ) {
         self.rows = rows
         self.outputs = outputs
         self.panel = panel
-        // Enough rows: every thread has some of its own, quantizes them and reads all weights. Few: it has weights of its own,
-        // 64 outputs or more.
-        let sharesRows = threads > 1 && rows >= 96 * threads
-        cuts =
-            !sharesRows && rows <= maximumRows
-            ? []
-            : Compute.shrinkingChunks(
-                of: rows, unit: panel, threads: sharesRows ? threads : 1, smallest: Self.smallestRows,
-                largest: maximumRows)
-        let most = threads == 1 || sharesRows ? 1 : min(max(outputs / 64, 1), 4 * threads)
+        var cuts: [Range<Int>] = []
+        var owned = rows
+        if threads == 1 {
+            if rows > maximumRows {
+                cuts = Compute.shrinkingChunks(
+                    of: rows, unit: panel, threads: 1, smallest: 0, largest: maximumRows)
+            }
+        } else if rows < 96 * threads {
+            owned = 0
+        } else if inputs * outputs <= Self.cachedWeights {
+            cuts = Compute.shrinkingChunks(
+                of: rows, unit: panel, threads: threads, smallest: Self.smallestRows, largest: maximumRows)
+        } else {
+            // Every thread has as many, three quarters of what the slowest would get; who is done takes of the shared rows.
+            owned = 0
+            repeat {
+                let share = Int(0.75 * slowest * Double(rows - owned)) / threads
+                let size = min(max((share + panel - 1) / panel, 1), maximumRows / panel) * panel
+                for _ in 0..<threads {
+                    cuts.append(owned..<owned + size)
+                    owned += size
+                }
+            } while rows - owned > Self.sharedRows * threads
+        }
+        self.cuts = cuts
+        shared = owned..<rows
+        let blockRows = min(Self.sharedBlockRows, maximumRows)
+        sharedBlocks = (shared.count + blockRows - 1) / blockRows
+        let most = min(max(outputs / 64, 1), 4 * threads)
         outputChunks = most > threads ? most / threads * threads : most
-        let chunkRows = max(cuts.first?.count ?? rows, 1)
-        rowPass = inputs > Self.longRow && outputChunks == 1 ? min(Self.longRowPass, chunkRows) : chunkRows
-        step = max(64, Self.callProducts / (rowPass * max(inputs, 1)) & ~31)
+        let chunkRows = cuts.first?.count ?? (owned > 0 ? rows : blockRows)
+        rowPass = inputs > Self.longRow && owned > 0 ? min(Self.longRowPass, chunkRows) : chunkRows
+        step = max(64, Self.callProducts / (max(rowPass, shared.isEmpty ? 1 : blockRows) * max(inputs, 1)) & ~31)
     }
+
+    /// Chunks of rows, as many.
+    private var rowChunks: Int { shared.lowerBound == 0 ? 0 : max(cuts.count, 1) }
+
+    /// How many chunks a pool gets.
+    var chunks: Int { rowChunks + sharedBlocks * outputChunks }
 
     /// The outputs of one of `outputChunks`, as many as its neighbours have but for one unit.
     private func outputs(ofChunk index: Int) -> Range<Int> {
@@ -57,8 +97,14 @@ struct Tiles {
         return start(index)..<start(index + 1)
     }
 
-    /// Whether each row belongs to one chunk.
-    var ownsRows: Bool { outputChunks == 1 }
+    /// One of `sharedBlocks`, as many rows as the others but for a panel.
+    private func sharedBlock(_ index: Int) -> Range<Int> {
+        let panels = (shared.count + panel - 1) / panel
+        func start(_ index: Int) -> Int {
+            min(shared.lowerBound + panels * index / sharedBlocks * panel, shared.upperBound)
+        }
+        return start(index)..<start(index + 1)
+    }
 
     /// What one call of a kernel multiplies.
     struct Call {
@@ -73,16 +119,25 @@ struct Tiles {
     /// Calls `body` for each part. Chunks with the same outputs are neighbours in order, so that threads share weights
     /// while they are in a cache.
     func run(_ compute: Compute, _ body: (_ call: Call) -> Void) {
-        let count = max(cuts.count, 1)
-        compute.parallel(chunks: count * outputChunks) { chunk in
-            runChunk(
-                cuts.isEmpty ? 0..<rows : cuts[chunk % count], outputs(ofChunk: chunk / count),
-                isCancelled: { compute.isCancelled }, body)
+        compute.parallel(chunks: chunks) { chunk in
+            if chunk < rowChunks {
+                runChunk(cuts.isEmpty ? 0..<rows : cuts[chunk], isCancelled: { compute.isCancelled }, body)
+                return
+            }
+            let (piece, block) = (chunk - rowChunks).quotientAndRemainder(dividingBy: sharedBlocks)
+            let (outputs, rows) = (outputs(ofChunk: piece), sharedBlock(block))
+            for start in stride(from: outputs.lowerBound, to: outputs.upperBound, by: step) {
+                if compute.isCancelled { return }
+                body(
+                    Call(
+                        rows: rows, outputs: start..<min(start + step, outputs.upperBound), isQuantized: true,
+                        ahead: rows.upperBound..<rows.upperBound))
+            }
         }
     }
 
     private func runChunk(
-        _ chunk: Range<Int>, _ outputs: Range<Int>, isCancelled: () -> Bool, _ body: (_ call: Call) -> Void
+        _ chunk: Range<Int>, isCancelled: () -> Bool, _ body: (_ call: Call) -> Void
     ) {
         // Nobody rounds the first pass' rows ahead: few of them, if others follow.
         let first = chunk.count > rowPass ? rowPass / 2 : rowPass
@@ -90,17 +145,17 @@ struct Tiles {
         while !pass.isEmpty {
             let next = pass.upperBound..<min(pass.upperBound + rowPass, chunk.upperBound)
             let panels = (next.count + panel - 1) / panel
-            for start in stride(from: outputs.lowerBound, to: outputs.upperBound, by: step) {
+            for start in stride(from: 0, to: outputs, by: step) {
                 if isCancelled() { return }
-                let end = min(start + step, outputs.upperBound)
+                let end = min(start + step, outputs)
                 func row(at output: Int) -> Int {
-                    let done = panels * (output - outputs.lowerBound) / outputs.count
+                    let done = panels * output / outputs
                     return min(next.lowerBound + done * panel, next.upperBound)
                 }
                 body(
                     Call(
                         rows: pass, outputs: start..<end,
-                        isQuantized: pass.lowerBound > chunk.lowerBound || start > outputs.lowerBound,
+                        isQuantized: pass.lowerBound > chunk.lowerBound || start > 0,
                         ahead: row(at: start)..<row(at: end)))
             }
             pass = next

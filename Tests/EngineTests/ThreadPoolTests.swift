@@ -178,6 +178,15 @@ func startThread(_ body: @escaping @Sendable () -> Void) -> pthread_t {
         #expect(Processors.placement(threads: 2, wanted: nil, available: [0, 1, 2], root: root) == nil)
     }
 
+    @Test func theSlowestIsKnown() throws {
+        let root = try board()
+        #expect(Processors.slowest(of: Array(0..<6), root: root) == 414 * 6 / Double(414 * 4 + 1024 * 2))
+        #expect(Processors.slowest(of: [4, 5], root: root) == 1)
+        #expect(Processors.slowest(of: [0, 1], root: root) == 1)
+        #expect(Processors.slowest(of: [], root: root) == 1)
+        #expect(Processors.slowest(of: [0, 5], root: "/nonexistent") == 1)
+    }
+
     @Test func withoutCapacitiesAllAreEqual() {
         #expect(Processors.placement(threads: 2, wanted: nil, available: [0, 1, 2], root: "/nonexistent") == nil)
         #expect(Processors.fastest(2, of: [3, 1, 2], root: "/nonexistent") == [1, 2])
