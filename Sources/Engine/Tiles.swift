@@ -77,7 +77,8 @@ struct Tiles {
         shared = owned..<rows
         let blockRows = min(Self.sharedBlockRows, maximumRows)
         sharedBlocks = (shared.count + blockRows - 1) / blockRows
-        let most = min(max(outputs / 64, 1), 4 * threads)
+        // Finer where threads come to them at different times.
+        let most = min(max(outputs / 64, 1), (owned > 0 ? 16 : 4) * threads)
         outputChunks = most > threads ? most / threads * threads : most
         let chunkRows = cuts.first?.count ?? (owned > 0 ? rows : blockRows)
         rowPass = inputs > Self.longRow && owned > 0 ? min(Self.longRowPass, chunkRows) : chunkRows
