@@ -41,7 +41,7 @@ struct Tiles {
 
     /// - Parameters:
     ///   - maximumRows: of one chunk, at least a panel.
-    ///   - panel: a divisor of 48.
+    ///   - panel: a divisor of 24.
     ///   - slowest: the speed of the slowest thread, where 1 is their mean.
     init(
         rows: Int, inputs: Int, outputs: Int, threads: Int, slowest: Double = 1, maximumRows: Int, panel: Int
