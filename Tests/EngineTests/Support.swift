@@ -138,7 +138,18 @@ func computes(threads: [Int] = [1, 2, 4]) -> [Compute] {
     }
 }
 
-func bits(_ values: [Float]) -> [UInt32] { values.map(\.bitPattern) }
+/// Floats to be compared bit by bit. No collection: the difference of two long ones would be searched for minutes before a
+/// test says that they differ.
+struct Bits: Equatable, CustomTestStringConvertible {
+    let patterns: [UInt32]
+
+    var testDescription: String {
+        "\(patterns.count) floats, the first "
+            + patterns.prefix(4).map { "\(Float(bitPattern: $0))" }.joined(separator: " ")
+    }
+}
+
+func bits(_ values: [Float]) -> Bits { Bits(patterns: values.map(\.bitPattern)) }
 
 /// The largest |a - b| relative to the largest |b|.
 func relativeError(_ a: [Float], _ b: [Double]) -> Double {
