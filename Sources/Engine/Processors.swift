@@ -30,12 +30,7 @@ public enum Processors {
         return ranked.prefix(count).map(\.cpu).sorted()
     }
 
-    /// Whether all of `cpus` are equally fast.
-    static func areEqual(_ cpus: [Int], root: String = "/sys/devices/system/cpu") -> Bool {
-        Set(cpus.map { capacity(of: $0, root: root) }).count <= 1
-    }
-
-    /// The speed of the slowest of `cpus`, where 1 is their mean.
+    /// The speed of the slowest of `cpus`, where 1 is their mean: exactly 1 if all are equally fast.
     static func slowest(of cpus: [Int], root: String = "/sys/devices/system/cpu") -> Double {
         let capacities = cpus.map { capacity(of: $0, root: root) }
         guard let least = capacities.min() else { return 1 }
@@ -48,7 +43,7 @@ public enum Processors {
         threads: Int, wanted: [Int]?, available: [Int], root: String = "/sys/devices/system/cpu"
     ) -> [Int]? {
         if let wanted { return wanted }
-        guard threads < available.count, !areEqual(available, root: root) else { return nil }
+        guard threads < available.count, slowest(of: available, root: root) < 1 else { return nil }
         return fastest(threads, of: available, root: root)
     }
 

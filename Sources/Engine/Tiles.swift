@@ -91,19 +91,10 @@ struct Tiles {
     /// How many chunks a pool gets.
     var chunks: Int { rowChunks + sharedBlocks * outputChunks }
 
-    /// The outputs of one of `outputChunks`, as many as its neighbours have but for one unit.
-    private func outputs(ofChunk index: Int) -> Range<Int> {
-        let units = (outputs + Self.outputUnit - 1) / Self.outputUnit
-        func start(_ index: Int) -> Int { min(units * index / outputChunks * Self.outputUnit, outputs) }
-        return start(index)..<start(index + 1)
-    }
-
-    /// One of `sharedBlocks`, as many rows as the others but for a panel.
-    private func sharedBlock(_ index: Int) -> Range<Int> {
-        let panels = (shared.count + panel - 1) / panel
-        func start(_ index: Int) -> Int {
-            min(shared.lowerBound + panels * index / sharedBlocks * panel, shared.upperBound)
-        }
+    /// One of `parts` of a range that are cut at multiples of `unit` from its start, as long as the others but for a unit.
+    private static func part(_ index: Int, of parts: Int, _ range: Range<Int>, unit: Int) -> Range<Int> {
+        let units = (range.count + unit - 1) / unit
+        func start(_ index: Int) -> Int { min(range.lowerBound + units * index / parts * unit, range.upperBound) }
         return start(index)..<start(index + 1)
     }
 
@@ -126,7 +117,8 @@ struct Tiles {
                 return
             }
             let (piece, block) = (chunk - rowChunks).quotientAndRemainder(dividingBy: sharedBlocks)
-            let (outputs, rows) = (outputs(ofChunk: piece), sharedBlock(block))
+            let outputs = Self.part(piece, of: outputChunks, 0..<outputs, unit: Self.outputUnit)
+            let rows = Self.part(block, of: sharedBlocks, shared, unit: panel)
             for start in stride(from: outputs.lowerBound, to: outputs.upperBound, by: step) {
                 if compute.isCancelled { return }
                 body(
